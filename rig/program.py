@@ -1,0 +1,190 @@
+"""Programs and what they leave behind: frozen data, no behaviour beyond itself.
+
+A *program* is an ordered list of steps.  Anything that can execute it is a :class:`rig.target.Target`:
+a real machine or the reference model.  Numbers are unsigned unless said otherwise; addresses are guest
+physical; multi-byte cells are big-endian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+H_RTAS = 0xF000
+H_LOGICAL_MEMOP = 0xF001
+
+#: How a step may end.  ``returned``: the agent came back to its stop label.  ``reset``: the machine
+#: was reset and the agent is ready again.  ``shutdown``, ``panicked``, ``suspended``: the machine stands
+#: still for that reason.  ``stopped``: the calling CPU stopped itself.  ``running``: the call had not
+#: returned at its deadline although the monitor could still be reached or QEMU used CPU time.
+#: ``died``: the QEMU process ended by itself.
+Ending = Literal["returned", "reset", "shutdown", "panicked", "suspended", "stopped", "running", "died"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value that is known only while the program runs.
+
+    ``$NAME.rets[I]`` and ``$NAME.rN``: what the step called NAME returned.  ``$fdt:PATH:PROPERTY[I]``: the
+    I-th 32-bit cell of a device-tree property.  ``$ram.end``, ``$fdt.start``, ``$fdt.end``, ``$rma.end``:
+    the memory map.  A decimal or hexadecimal offset may follow: ``$ram.end-16``.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Value = int | Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Put ``data`` into guest memory at ``address`` before the next call."""
+
+    address: Value
+    data: bytes = b""
+    #: when set, big-endian cells of ``width`` bytes instead of ``data``; may contain references
+    cells: tuple[Value, ...] = ()
+    width: int = 4
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One hypercall: ``opcode`` in r3 and up to nine argument registers r4..r12, 64 bits each."""
+
+    opcode: Value
+    args: tuple[Value, ...] = ()
+    name: str = ""
+    #: further registers at entry, by name (``r14``, ``cr``, ``xer`` …); the others hold a pattern
+    registers: Mapping[str, int] = field(default_factory=dict)
+    #: seconds the call may take; None is the rig's default
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rtas:
+    """One H_RTAS call with its parameter block, resolved to a :class:`Seed` and a :class:`Call`.
+
+    ``service`` is a name (its token comes from the device tree) or a token.  ``nargs`` and ``nret``
+    are the cells announced in the block; ``nargs`` is ``len(args)`` unless given.  ``address`` is what r4
+    holds, the block's own address unless given.
+    """
+
+    service: str | Value
+    args: tuple[Value, ...] = ()
+    nret: Value = 1
+    nargs: Value | None = None
+    block: Value = 0x0090_0000
+    address: Value | None = None
+    name: str = ""
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One action of the host: a QMP command, sent while the guest stands at its stop label.
+
+    ``fails`` names the QMP error class or a part of its message that is expected instead of success.
+    """
+
+    command: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    name: str = ""
+    fails: str | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait for the QMP event ``event`` whose data contain ``data``."""
+
+    event: str
+    data: Mapping[str, object] = field(default_factory=dict)
+    timeout: float = 5.0
+    name: str = ""
+
+
+Step = Seed | Call | Rtas | Host | Await
+
+
+@dataclass(frozen=True, slots=True)
+class MachineOptions:
+    """How the machine under a program is made; a machine is shared by programs with equal options.
+
+    ``memory`` is in MiB.  ``options`` are appended to ``-M pseries``; ``devices`` are ``-device`` arguments and
+    ``arguments`` any further ones.  ``mapping`` chooses whether RAM is a shared mapping that the rig sees.
+    """
+
+    memory: int = 512
+    cpu: str = "power9_v2.0"
+    machine: str = "pseries"
+    options: tuple[str, ...] = ()
+    smp: str = "1"
+    devices: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    mapping: bool = True
+    console: bool = True
+    endian: Literal["big", "little"] = "big"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a build must have for a program to run on it; decided before launch."""
+
+    #: version range such as ``>=7.2`` or ``>=6.0,<10.0``
+    versions: str = ""
+    #: device types that ``-device help`` must list
+    devices: tuple[str, ...] = ()
+    #: machine types or options of pseries
+    machine_options: tuple[str, ...] = ()
+    #: RTAS services that the build must list in ``/rtas``
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A named list of steps, with the machine it wants."""
+
+    name: str
+    steps: tuple[Step, ...]
+    summary: str = ""
+    machine: MachineOptions = MachineOptions()
+    requires: Requirement = Requirement()
+    #: ids of LoPAR requirements that this program holds a build to
+    requirements: tuple[str, ...] = ()
+    #: the file that the program came from, for messages
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A QMP event: name and data."""
+
+    name: str
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step left behind, memory excepted (a target shows that through its ``memory``).
+
+    ``registers`` and ``before`` map names (``r0``..``r31``, ``cr``, ``lr``, ``ctr``, ``xer``, ``msr``, ``fpscr``, ``vs0``..``vs63``)
+    to unsigned values; a lean record has only r3..r12.
+    """
+
+    ending: Ending = "returned"
+    registers: Mapping[str, int] = field(default_factory=dict)
+    before: Mapping[str, int] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    console: bytes = b""
+    #: QMP's answer to a :class:`Host` step
+    answer: object = None
+    #: what the build said last when it ended otherwise than it should
+    last_words: str = ""
+    seconds: float = 0.0
+    #: the host's UTC clock, seconds since the epoch, just before and just after the step
+    clock: tuple[float, float] = (0.0, 0.0)
