@@ -1,0 +1,1 @@
+"""Comparison of outcomes with expectations, and the deviations already known."""

@@ -1,0 +1,165 @@
+"""Named deviations: known, cited differences between builds and the contract.
+
+A deviation matches single violations, never a whole scenario, so a second, unknown violation beside
+a known one is still a mismatch.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from rig.check.violation import Violation
+
+SEVERITIES = ("documentation", "semantic", "memory-safety", "availability")
+_ENTRY_KEYS = {"id", "summary", "citation", "versions", "severity", "scenario", "match"}
+_MATCH_KEYS = {"check", "call", "facts", "without", "observed", "arguments"}
+_BOUND_KEYS = {"min", "max", "equals", "mask"}
+
+
+class BadDeviations(ValueError):
+    """The deviation file is wrong; the message names file, entry and what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A condition on one argument: after ``mask``, inside ``min``..``max`` and, if given, ``equals``."""
+
+    min: int = 0
+    max: int = (1 << 64) - 1
+    equals: int | None = None
+    mask: int = (1 << 64) - 1
+
+    def holds(self, value: int) -> bool:
+        """Whether an unsigned argument satisfies the condition."""
+        value &= self.mask
+        return self.min <= value <= self.max and self.equals in (None, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which violations a deviation explains; an empty field asks nothing."""
+
+    check: str
+    call: tuple[str, ...] = ()
+    facts: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
+    observed: tuple[int, ...] = ()
+    arguments: Mapping[str, Bound] = field(default_factory=dict)
+
+    def explains(self, violation: Violation) -> bool:
+        """Whether the violation is the one described."""
+        return (
+            self.check == violation.check
+            and (not self.call or violation.call in self.call)
+            and self.facts <= violation.facts
+            and not self.without & violation.facts
+            and (not self.observed or violation.value in self.observed)
+            and all(
+                name in violation.arguments and bound.holds(violation.arguments[name])
+                for name, bound in self.arguments.items()
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One known difference; ``versions`` is the range of QEMU versions that show it, ``scenario`` shows it."""
+
+    id: str
+    summary: str
+    citation: str
+    versions: str
+    severity: str
+    scenario: str
+    match: tuple[Match, ...]
+
+    def concerns(self, version: Sequence[int]) -> bool:
+        """Whether a QEMU of ``version`` lies in the range."""
+        return SpecifierSet(self.versions).contains(".".join(map(str, version)), prereleases=True)
+
+    def explains(self, violation: Violation) -> bool:
+        """Whether one of the matches describes the violation."""
+        return any(match.explains(violation) for match in self.match)
+
+
+class Deviations:
+    """The deviations that concern one build."""
+
+    def __init__(self, known: Iterable[Deviation], version: Sequence[int]) -> None:
+        self.known = tuple(deviation for deviation in known if deviation.concerns(version))
+
+    def explain(self, violation: Violation) -> Deviation | None:
+        """The deviation that explains a violation."""
+        return next((deviation for deviation in self.known if deviation.explains(violation)), None)
+
+    def shown_by(self, scenario: str) -> tuple[Deviation, ...]:
+        """The deviations that ``scenario`` is named to show."""
+        return tuple(deviation for deviation in self.known if deviation.scenario == scenario)
+
+
+@cache
+def load(path: Path = Path(__file__).with_name("deviations.toml")) -> tuple[Deviation, ...]:
+    """Read a deviation file; raises :class:`BadDeviations`."""
+    try:
+        entries = tomllib.loads(path.read_text())["deviation"]
+    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise BadDeviations(f"{path}: cannot read deviations: {error}") from error
+    deviations = tuple(_entry(path, entry) for entry in entries)
+    ids = [deviation.id for deviation in deviations]
+    twice = {one for one in ids if ids.count(one) > 1}
+    if twice:
+        raise BadDeviations(f"{path}: ids used twice: {', '.join(sorted(twice))}")
+    return deviations
+
+
+def _entry(path: Path, entry: dict[str, object]) -> Deviation:
+    where = f"{path}: deviation {entry.get('id', '?')}"
+    if set(entry) != _ENTRY_KEYS:
+        raise BadDeviations(
+            f"{where}: keys must be {', '.join(sorted(_ENTRY_KEYS))}, not {', '.join(sorted(entry))}"
+        )
+    text = {key: str(entry[key]) for key in _ENTRY_KEYS - {"match"}}
+    if text["severity"] not in SEVERITIES:
+        raise BadDeviations(f"{where}: severity must be one of {', '.join(SEVERITIES)}")
+    try:
+        SpecifierSet(text["versions"])
+    except InvalidSpecifier as error:
+        raise BadDeviations(f"{where}: versions: {error}") from error
+    matches = entry["match"]
+    if not isinstance(matches, list) or not matches:
+        raise BadDeviations(f"{where}: needs at least one [[deviation.match]]")
+    return Deviation(match=tuple(_match(where, one) for one in matches), **text)
+
+
+def _match(where: str, entry: dict[str, object]) -> Match:
+    if not {"check"} <= set(entry) <= _MATCH_KEYS:
+        raise BadDeviations(f"{where}: a match has `check` and may have {', '.join(sorted(_MATCH_KEYS))}")
+    arguments = entry.get("arguments", {})
+    assert isinstance(arguments, dict)
+    for name, bound in arguments.items():
+        if not set(bound) <= _BOUND_KEYS:
+            raise BadDeviations(f"{where}: argument {name}: keys are {', '.join(sorted(_BOUND_KEYS))}")
+    return Match(
+        check=str(entry["check"]),
+        call=_strings(entry.get("call", ())),
+        facts=frozenset(_strings(entry.get("facts", ()))),
+        without=frozenset(_strings(entry.get("without", ()))),
+        observed=tuple(
+            int(value, 0) if isinstance(value, str) else value for value in _list(entry.get("observed", ()))
+        ),
+        arguments={name: Bound(**bound) for name, bound in arguments.items()},
+    )
+
+
+def _list(value: object) -> Sequence[str | int]:
+    return [value] if isinstance(value, str | int) else list(value) if isinstance(value, list | tuple) else []
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(str(one) for one in _list(value))

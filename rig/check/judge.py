@@ -1,0 +1,258 @@
+"""Play a scenario on a machine and judge every step against the model.
+
+Calls are executed in batches as far as their footprints are disjoint, so that each can still be judged by
+itself; everything else runs one by one.  After each batch all of RAM is compared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rig.check.compare import Comparison
+from rig.check.violation import Reporter, Violation
+from rig.model.environment import Region
+from rig.model.expectation import Case, Expectation
+from rig.model.model import Model
+from rig.program import Await, Call, Host, Outcome, Ref, Seed, Step
+from rig.scenario.resolve import Names, Resolved, resolve_step
+from rig.scenario.script import Disagreement, Scenario, Stage
+from rig.target import GuestMemory, Target
+
+#: mailbox and batch area: the rig's own, changed by every batch (images/PROTOCOL.md)
+RIG_OWNED = ((0x8000, 0x9000), (0x1_0000, 0x80_0000))
+#: footprints are compared in granules of this many bytes
+GRANULE = 64
+#: a call that may touch more bytes runs alone
+MAX_FOOTPRINT = 1 << 16
+#: at most so many calls in one batch
+MAX_BATCH = 1024
+#: a step's violations are kept with their registers for so many steps
+MAX_BROKEN = 32
+
+
+class Subject(Target, Stage, Protocol):
+    """What the judge needs of a machine: a target that scripts may look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One step with all that is known of it."""
+
+    index: int
+    step: Resolved
+    outcome: Outcome
+    expectation: Expectation
+    case: Case
+    violations: tuple[Violation, ...]
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What one scenario came to on one machine."""
+
+    calls: int = 0
+    violations: list[Violation] = field(default_factory=list)
+    #: the steps as they were given, for a replay
+    executed: list[Step] = field(default_factory=list)
+    #: (call, code) and how often: the status of an RTAS service, r3 otherwise, signed
+    returns: Counter[tuple[str, int]] = field(default_factory=Counter)
+    #: the judged steps that broke something
+    broken: list[Judged] = field(default_factory=list)
+    #: whether the machine may be used again
+    reusable: bool = True
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A call that waits for its batch, and where its outcome goes."""
+
+    index: int
+    step: Step
+    call: Call
+    outcomes: list[Outcome]
+    position: int
+    expectation: Expectation = Expectation("", ())
+
+
+class Judge:
+    """Judges one scenario on one machine; ``observe`` is told every judged step."""
+
+    def __init__(
+        self, machine: Subject, model: Model, observe: Callable[[Judged], None] | None = None
+    ) -> None:
+        self.machine = machine
+        self.model = model
+        self.result = Judgement()
+        self._observe = observe
+        self._comparison = Comparison(model.memory, machine.memory, RIG_OWNED)
+        self._names = Names()
+        self._batch: list[_Pending] = []
+        self._touched: set[int] = set()
+        self._index = 0
+
+    def play(self, scenario: Scenario) -> Judgement:
+        """Play the scenario to its end, or to where the machine can go no further."""
+        adopt(self.model.memory, self.machine.memory)
+        playing = scenario.play(self.machine)
+        answer: Outcome | list[Outcome] | None = None
+        try:
+            while self.result.reusable:
+                item = playing.send(answer)
+                if isinstance(item, Sequence):
+                    answer = self._steps(item)
+                else:
+                    answer = self._steps([item])[-1]
+        except StopIteration:
+            pass
+        except Disagreement as difference:
+            report = Reporter(Expectation("agreement", ()), self._index)
+            report.add(difference.check, difference.text)
+            self.result.violations += report.violations
+        finally:
+            playing.close()
+        return self.result
+
+    def _steps(self, steps: Sequence[Step]) -> list[Outcome]:
+        """Execute steps in order; one outcome for each that was reached."""
+        outcomes = [Outcome() for _ in steps]
+        for position, step in enumerate(steps):
+            if _refers(step):
+                self._flush()
+            if not self.result.reusable:
+                return outcomes[:position]
+            self.result.executed.append(step)
+            for resolved in resolve_step(step, self._names, self.model.state.environment):
+                match resolved:
+                    case Seed():
+                        self._seed(resolved)
+                    case Call():
+                        self._call(_Pending(self._index, step, resolved, outcomes, position))
+                    case _:
+                        self._flush()
+                        outcomes[position] = self._act(resolved, step)
+            self._index += 1
+        self._flush()
+        return outcomes
+
+    def _act(self, action: Host | Await, step: Step) -> Outcome:
+        if isinstance(action, Await):
+            expectation = self.model.expect_wait(action)
+            outcome = self.machine.wait(action)
+        else:
+            expectation = self.model.expect_host(action)
+            outcome = self.machine.host(action)
+        case, violations = self._comparison.step(expectation, outcome, self._index)
+        self._names.record(step, outcome, self.machine.memory)
+        self._conclude([(self._index, action, outcome, expectation, case, violations)])
+        return outcome
+
+    def _seed(self, seed: Seed) -> None:
+        address = seed.address
+        assert isinstance(address, int)
+        granules = _granules([(address, len(seed.data))])
+        if granules is None or granules & self._touched:
+            self._flush()
+        self.machine.memory.write(address, seed.data)
+        self.model.memory.write(address, seed.data)
+
+    def _call(self, pending: _Pending) -> None:
+        expectation = self.model.expect(pending.call)
+        granules = _granules(expectation.footprint)
+        if granules is None or granules & self._touched or len(self._batch) >= MAX_BATCH:
+            self._flush()
+            if not self.result.reusable:
+                return
+            expectation = self.model.expect(pending.call)
+        pending.expectation = expectation
+        self._batch.append(pending)
+        if granules is None or pending.call.timeout is not None:
+            self._flush()
+        else:
+            self._touched |= granules
+
+    def _flush(self) -> None:
+        """Execute what has been gathered, and judge it."""
+        batch, self._batch = self._batch, []
+        self._touched = set()
+        if not batch or not self.result.reusable:
+            return
+        outcomes = self.machine.call([pending.call for pending in batch])
+        judged: list[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]] = []
+        for pending, outcome in zip(batch, outcomes, strict=False):
+            pending.outcomes[pending.position] = outcome
+            expectation = pending.expectation
+            case, violations = self._comparison.step(expectation, outcome, pending.index)
+            judged.append((pending.index, pending.call, outcome, expectation, case, violations))
+            self._names.record(pending.step, outcome, self.machine.memory)
+        self.result.calls += len(outcomes)
+        self._conclude(judged)
+
+    def _conclude(
+        self, judged: Sequence[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]]
+    ) -> None:
+        """Compare RAM after a batch, let the model settle where the build is, and keep what broke."""
+        ending = judged[-1][2].ending
+        if ending == "reset":
+            self.model.reset(self.machine.environment)
+            environment = self.machine.environment
+            for region in (environment.agent, environment.fdt):
+                adopt(self.model.memory, self.machine.memory, region)
+        if ending in ("died", "running"):
+            self.result.reusable = False
+        else:
+            strays = self._comparison.sweep(
+                [(index, expectation) for index, _, _, expectation, _, _ in judged]
+            )
+            for index, _, _, _, _, violations in judged:
+                violations += [stray for stray in strays if stray.step == index]
+        for index, step, outcome, expectation, case, violations in judged:
+            self.model.settle(case, outcome)
+            self._count(expectation, case, outcome)
+            entry = Judged(index, step, outcome, expectation, case, tuple(violations))
+            if violations:
+                self.result.violations += violations
+                if len(self.result.broken) < MAX_BROKEN:
+                    self.result.broken.append(entry)
+            if self._observe is not None:
+                self._observe(entry)
+
+    def _count(self, expectation: Expectation, case: Case, outcome: Outcome) -> None:
+        code = outcome.registers.get("r3", 0)
+        status = next((cell for cell in case.cells if cell.what.startswith("status")), None)
+        if status is not None:
+            code = int.from_bytes(self.machine.memory.read(status.address, 4), "big", signed=True)
+        else:
+            code -= (code >> 63) << 64
+        if outcome.ending == "returned":
+            self.result.returns[expectation.call, code] += 1
+
+
+def adopt(model: GuestMemory, machine: GuestMemory, region: Region | None = None) -> None:
+    """Make the model's memory equal to the machine's, everywhere or in one region."""
+    for start, length in machine.extents():
+        end = start + length
+        if region is not None:
+            start, end = max(start, region.start), min(end, region.end)
+        if start < end:
+            model.write(start, machine.read(start, end - start))
+
+
+def _refers(step: Step) -> bool:
+    """Whether a step uses a value that an earlier one returned."""
+    values = [getattr(step, name, ()) for name in ("opcode", "service", "address", "block", "nret", "nargs")]
+    values += [*getattr(step, "args", ()), *getattr(step, "cells", ())]
+    return any(isinstance(value, Ref) for value in values)
+
+
+def _granules(footprint: Sequence[tuple[int, int]] | None) -> set[int] | None:
+    """The granules of a footprint; ``None`` when the call must run alone."""
+    if footprint is None or sum(length for _, length in footprint) > MAX_FOOTPRINT:
+        return None
+    return {
+        granule
+        for start, length in footprint
+        for granule in range(start // GRANULE, (start + max(1, length) - 1) // GRANULE + 1)
+    }

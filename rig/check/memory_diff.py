@@ -1,0 +1,74 @@
+"""Every byte of RAM in which two memories differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rig.target import GuestMemory
+
+CHUNK = 1 << 20
+#: equal bytes between two differences that still belong to one run
+GAP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A run of bytes at ``address``: what was ``expected`` and what was ``observed``."""
+
+    address: int
+    expected: bytes
+    observed: bytes
+
+
+def differences(
+    expected: GuestMemory, observed: GuestMemory, ignored: Sequence[tuple[int, int]] = ()
+) -> Iterator[Difference]:
+    """Runs of differing bytes over all of RAM, ascending.
+
+    Pages that neither side ever wrote are zero on both and are not read.  ``ignored`` are ascending
+    (start, end) ranges that belong to the rig.
+    """
+    for start, end in _union(expected.extents(), observed.extents()):
+        for low, high in _without(start, end, ignored):
+            for address in range(low, high, CHUNK):
+                length = min(CHUNK, high - address)
+                ours, theirs = expected.read(address, length), observed.read(address, length)
+                if ours != theirs:
+                    yield from _runs(address, ours, theirs)
+
+
+def _union(*extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    ranges = sorted((start, start + length) for side in extents for start, length in side)
+    if not ranges:
+        return
+    low, high = ranges[0]
+    for start, end in ranges[1:]:
+        if start > high:
+            yield low, high
+            low, high = start, end
+        else:
+            high = max(high, end)
+    yield low, high
+
+
+def _without(start: int, end: int, ignored: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for low, high in ignored:
+        if high <= start or low >= end:
+            continue
+        if low > start:
+            yield start, low
+        start = max(start, high)
+    if start < end:
+        yield start, end
+
+
+def _runs(address: int, expected: bytes, observed: bytes) -> Iterator[Difference]:
+    import numpy as np
+
+    unequal = np.flatnonzero(np.frombuffer(expected, np.uint8) != np.frombuffer(observed, np.uint8))
+    breaks = np.flatnonzero(np.diff(unequal) > GAP)
+    firsts = np.concatenate(([0], breaks + 1))
+    lasts = np.concatenate((breaks, [len(unequal) - 1]))
+    for first, last in zip(unequal[firsts].tolist(), unequal[lasts].tolist(), strict=True):
+        yield Difference(address + first, expected[first : last + 1], observed[first : last + 1])

@@ -1,0 +1,42 @@
+"""From violations and known deviations to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rig.check.deviations import Deviation, Deviations
+from rig.check.violation import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """The verdict's word, the ids of the deviations seen, and the reason in words."""
+
+    verdict: str
+    deviations: tuple[str, ...]
+    reason: str
+
+
+def decide(scenario: str, violations: Sequence[Violation], known: Deviations) -> Opinion:
+    """``mismatch`` if anything is unexplained; ``fixed`` if a deviation that this scenario is named to show did not
+    show; ``deviates`` if every violation is explained; else ``conforms``."""
+    explained: dict[str, Deviation] = {}
+    unknown: list[Violation] = []
+    for violation in violations:
+        deviation = known.explain(violation)
+        if deviation is None:
+            unknown.append(violation)
+        else:
+            explained[deviation.id] = deviation
+    ids = tuple(sorted(explained))
+    if unknown:
+        more = f"\n… and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        return Opinion("mismatch", ids, "\n".join(map(str, unknown[:8])) + more)
+    gone = [deviation for deviation in known.shown_by(scenario) if deviation.id not in explained]
+    if gone:
+        words = "; ".join(f"{one.id} ({one.versions}) no longer shows: end its range" for one in gone)
+        return Opinion("fixed", ids, words)
+    if ids:
+        return Opinion("deviates", ids, "; ".join(explained[one].summary for one in ids))
+    return Opinion("conforms", (), "")

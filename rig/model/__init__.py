@@ -1,0 +1,1 @@
+"""The reference model: pure Python, no I/O, every rule with its source."""

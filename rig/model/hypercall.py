@@ -1,0 +1,148 @@
+"""How a hypercall is described to the model: opcode, arguments, contract and reference function.
+
+The built-in calls and third-party ones (entry-point group ``rig.hypercalls``) use the same description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from rig.model.environment import Environment
+from rig.model.expectation import Case, Exactly, Expectation
+from rig.model.memory import Memory
+
+H_SUCCESS = 0
+H_HARDWARE = -1
+H_FUNCTION = -2
+H_PRIVILEGE = -3
+H_PARAMETER = -4
+
+#: what a register of 64 bits can hold
+MASK64 = (1 << 64) - 1
+
+
+def unsigned(value: int) -> int:
+    """A signed return code as the 64 bits that r3 holds."""
+    return value & MASK64
+
+
+class Kind(StrEnum):
+    """What an argument means; generators draw their values from it."""
+
+    ADDRESS = "address"
+    ADDRESS_HIGH = "address-high"
+    LENGTH = "length"
+    COUNT = "count"
+    SHIFT = "shift"
+    SIZE = "size"
+    OPERATION = "operation"
+    VALUE = "value"
+    TOKEN = "token"
+    INDEX = "index"
+    OFFSET = "offset"
+    MASK = "mask"
+    BOOLEAN = "boolean"
+    CPU = "cpu"
+    DRC = "drc"
+    LIOBN = "liobn"
+    INTERRUPT = "interrupt"
+    CONFIG_ADDRESS = "config-address"
+    BUID_HIGH = "buid-high"
+    BUID_LOW = "buid-low"
+    YEAR = "year"
+    MONTH = "month"
+    DAY = "day"
+    HOUR = "hour"
+    MINUTE = "minute"
+    SECOND = "second"
+    NANOSECOND = "nanosecond"
+    CHARACTER = "character"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument: its name in the contract and its kind."""
+
+    name: str
+    kind: Kind
+    text: str = ""
+
+
+class FamilyState(Protocol):
+    """State that a family of services keeps in the model; one instance a machine."""
+
+    def __init__(self, environment: Environment) -> None:
+        """The state of a machine just started."""
+
+    def reset(self, environment: Environment) -> None:
+        """What a reset of the machine does to the state."""
+
+
+S = TypeVar("S", bound=FamilyState)
+
+
+class State:
+    """All the model knows of one machine: environment, memory, and the families' states."""
+
+    def __init__(self, environment: Environment, revision: str = "merged") -> None:
+        self.environment = environment
+        self.revision = revision
+        self.memory = Memory(environment.ram)
+        self._families: dict[type, FamilyState] = {}
+
+    def of(self, family: type[S]) -> S:
+        """The state of one family, made when it is first asked for."""
+        state = self._families.get(family)
+        if state is None:
+            state = self._families[family] = family(self.environment)
+        assert isinstance(state, family)
+        return state
+
+    def reset(self, environment: Environment) -> None:
+        """The machine was reset: tell every family; memory is the caller's to restore."""
+        self.environment = environment
+        for state in self._families.values():
+            state.reset(environment)
+
+
+#: gives the expectation for argument registers r4..r12 in a state; must not change the state
+Reference = Callable[[Mapping[str, int], State], Expectation]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypercall:
+    """One hypercall: ``opcode``, ``name``, arguments r4.. in order, contract ``text`` and its ``source``."""
+
+    opcode: int
+    name: str
+    arguments: tuple[Argument, ...]
+    text: str
+    source: str
+    expect: Reference
+    requirements: tuple[str, ...] = ()
+
+
+def returns(code: int, rule: str = "", name: str = "") -> Case:
+    """The case of a call that returns ``code`` in r3 and changes nothing else."""
+    return Case(name or f"r3 = {code}", {"r3": Exactly(unsigned(code))}, rule=rule)
+
+
+__all__ = [
+    "H_FUNCTION",
+    "H_HARDWARE",
+    "H_PARAMETER",
+    "H_PRIVILEGE",
+    "H_SUCCESS",
+    "MASK64",
+    "Argument",
+    "FamilyState",
+    "Hypercall",
+    "Kind",
+    "Reference",
+    "State",
+    "returns",
+    "unsigned",
+]

@@ -1,0 +1,73 @@
+"""Guest-physical memory of the model: RAM only, sparse, zero until written.
+
+It is not the memory map (:mod:`rig.model.environment`): it knows no image and no device tree, only bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rig.model.environment import Region
+
+PAGE = 0x1000
+
+
+class Memory:
+    """Sparse RAM in 4 KiB pages; implements :class:`rig.target.GuestMemory`."""
+
+    def __init__(self, ram: Iterable[Region]) -> None:
+        self.ram = tuple(ram)
+        self._pages: dict[int, bytearray] = {}
+
+    def _check(self, address: int, length: int) -> None:
+        end = address + length
+        at = address
+        for region in self.ram:
+            if region.start <= at < region.end:
+                at = min(end, region.end)
+        if at != end:
+            raise ValueError(f"{address:#x}..{end:#x} is not all RAM")
+
+    def _pieces(self, address: int, length: int) -> Iterator[tuple[int, int, int]]:
+        end = address + length
+        while address < end:
+            page, offset = divmod(address, PAGE)
+            size = min(PAGE - offset, end - address)
+            yield page, offset, size
+            address += size
+
+    def read(self, address: int, length: int) -> bytes:
+        """``length`` bytes at ``address``; raises :class:`ValueError` outside RAM."""
+        self._check(address, length)
+        parts = []
+        for page, offset, size in self._pieces(address, length):
+            held = self._pages.get(page)
+            parts.append(bytes(size) if held is None else bytes(held[offset : offset + size]))
+        return b"".join(parts)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
+        self._check(address, len(data))
+        done = 0
+        for page, offset, size in self._pieces(address, len(data)):
+            held = self._pages.setdefault(page, bytearray(PAGE))
+            held[offset : offset + size] = data[done : done + size]
+            done += size
+
+    def extents(self) -> Iterable[tuple[int, int]]:
+        """Runs of pages that were ever written, ascending."""
+        start = length = 0
+        for page in sorted(self._pages):
+            address = page * PAGE
+            if length and address == start + length:
+                length += PAGE
+                continue
+            if length:
+                yield start, length
+            start, length = address, PAGE
+        if length:
+            yield start, length
+
+    def clear(self) -> None:
+        """Back to all zero."""
+        self._pages.clear()

@@ -1,0 +1,101 @@
+"""Deviation files: what they match, what they must not match, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rig.check.deviations import BadDeviations, Deviation, Deviations, load
+from rig.check.verdict import decide
+from rig.check.violation import Violation
+
+ENTRY = """
+[[deviation]]
+id = "zero-count"
+summary = "accepts what it must not"
+citation = "document, section"
+versions = ">=5.2,<8"
+severity = "semantic"
+scenario = "memop/limits"
+[[deviation.match]]
+check = "r3"
+call = "H_LOGICAL_MEMOP"
+facts = ["count-zero"]
+without = ["misaligned"]
+observed = ["0x0"]
+arguments = { esize = { min = 4 } }
+"""
+SEEN = Violation(
+    "r3", "H_LOGICAL_MEMOP", "r3", value=0, arguments={"esize": 4}, facts=frozenset({"count-zero", "other"})
+)
+
+
+def known(tmp_path: Path, text: str = ENTRY) -> tuple[Deviation, ...]:
+    path = tmp_path / "deviations.toml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_the_shipped_file_is_sound() -> None:
+    assert all(deviation.citation and deviation.scenario for deviation in load())
+
+
+def test_a_described_violation_is_explained(tmp_path: Path) -> None:
+    assert known(tmp_path)[0].explains(SEEN)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SEEN, check="memory"),
+        replace(SEEN, call="H_RTAS"),
+        replace(SEEN, value=1),
+        replace(SEEN, arguments={"esize": 3}),
+        replace(SEEN, arguments={}),
+        replace(SEEN, facts=frozenset()),
+        replace(SEEN, facts=frozenset({"count-zero", "misaligned"})),
+    ],
+)
+def test_another_violation_is_not_explained(tmp_path: Path, other: Violation) -> None:
+    assert not known(tmp_path)[0].explains(other)
+
+
+@pytest.mark.parametrize(
+    ("violations", "scenario", "version", "verdict"),
+    [
+        ([], "memop/other", (7, 2, 22), "conforms"),
+        ([SEEN], "memop/limits", (7, 2, 22), "deviates"),
+        ([SEEN, replace(SEEN, check="memory")], "memop/limits", (7, 2, 22), "mismatch"),
+        ([], "memop/limits", (7, 2, 22), "fixed"),
+        ([], "memop/limits", (8, 0, 0), "conforms"),
+        ([SEEN], "memop/limits", (8, 0, 0), "mismatch"),
+    ],
+)
+def test_verdicts(
+    tmp_path: Path, violations: list[Violation], scenario: str, version: tuple[int, ...], verdict: str
+) -> None:
+    assert decide(scenario, violations, Deviations(known(tmp_path), version)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('severity = "semantic"', 'severity = "bad"', "severity must be one of"),
+        ('versions = ">=5.2,<8"', 'versions = "newer"', "versions:"),
+        ('citation = "document, section"\n', "", "keys must be"),
+        ('check = "r3"\n', "", "a match has `check`"),
+        ("{ min = 4 }", "{ least = 4 }", "argument esize: keys are"),
+        ("[[deviation]]", "[[deviation", "cannot read deviations"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    with pytest.raises(BadDeviations, match=complaint) as raised:
+        known(tmp_path, ENTRY.replace(old, new))
+    assert "deviations.toml" in str(raised.value)
+
+
+def test_an_id_used_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadDeviations, match="zero-count"):
+        known(tmp_path, ENTRY + ENTRY)
