@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rig.check.memory_diff import Difference, differences
 from rig.check.violation import Reporter, Violation
-from rig.model.expectation import Case, ExpectedEvent, Expectation
+from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.program import Event, Outcome
 from rig.target import GuestMemory
 

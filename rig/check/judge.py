@@ -72,9 +72,9 @@ class _Pending:
     index: int
     step: Step
     call: Call
+    expectation: Expectation
     outcomes: list[Outcome]
     position: int
-    expectation: Expectation = Expectation("", ())
 
 
 class Judge:
@@ -101,10 +101,9 @@ class Judge:
         try:
             while self.result.reusable:
                 item = playing.send(answer)
-                if isinstance(item, Sequence):
-                    answer = self._steps(item)
-                else:
-                    answer = self._steps([item])[-1]
+                several = isinstance(item, Sequence)
+                outcomes = self._steps(item if several else [item])
+                answer = outcomes if several else outcomes[-1]
         except StopIteration:
             pass
         except Disagreement as difference:
@@ -129,7 +128,7 @@ class Judge:
                     case Seed():
                         self._seed(resolved)
                     case Call():
-                        self._call(_Pending(self._index, step, resolved, outcomes, position))
+                        self._call(resolved, step, outcomes, position)
                     case _:
                         self._flush()
                         outcomes[position] = self._act(resolved, step)
@@ -158,17 +157,16 @@ class Judge:
         self.machine.memory.write(address, seed.data)
         self.model.memory.write(address, seed.data)
 
-    def _call(self, pending: _Pending) -> None:
-        expectation = self.model.expect(pending.call)
+    def _call(self, call: Call, step: Step, outcomes: list[Outcome], position: int) -> None:
+        expectation = self.model.expect(call)
         granules = _granules(expectation.footprint)
         if granules is None or granules & self._touched or len(self._batch) >= MAX_BATCH:
             self._flush()
             if not self.result.reusable:
                 return
-            expectation = self.model.expect(pending.call)
-        pending.expectation = expectation
-        self._batch.append(pending)
-        if granules is None or pending.call.timeout is not None:
+            expectation = self.model.expect(call)
+        self._batch.append(_Pending(self._index, step, call, expectation, outcomes, position))
+        if granules is None or call.timeout is not None:
             self._flush()
         else:
             self._touched |= granules

@@ -19,8 +19,9 @@ class Opinion:
 
 
 def decide(scenario: str, violations: Sequence[Violation], known: Deviations) -> Opinion:
-    """``mismatch`` if anything is unexplained; ``fixed`` if a deviation that this scenario is named to show did not
-    show; ``deviates`` if every violation is explained; else ``conforms``."""
+    """``mismatch`` if anything is unexplained, else ``fixed`` if a deviation that this scenario is named to show
+    did not show, else ``deviates`` if anything was explained, else ``conforms``.
+    """
     explained: dict[str, Deviation] = {}
     unknown: list[Violation] = []
     for violation in violations:

@@ -9,7 +9,17 @@ import pytest
 
 from rig.check.compare import Comparison
 from rig.model.environment import Region
-from rig.model.expectation import Breach, Case, Cell, Exactly, ExpectedEvent, Expectation, Relation, Scratch, Write
+from rig.model.expectation import (
+    Breach,
+    Case,
+    Cell,
+    Exactly,
+    Expectation,
+    ExpectedEvent,
+    Relation,
+    Scratch,
+    Write,
+)
 from rig.model.memory import Memory
 from rig.program import Event, Outcome
 

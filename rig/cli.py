@@ -1,0 +1,61 @@
+"""The ``rig`` command: a group whose commands are imported only when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from rig import __version__
+
+#: command, module and what ``rig --help`` says of it
+COMMANDS = {
+    "run": ("rig.commands.run", "Run scenarios on one or more builds and judge them."),
+    "list": ("rig.commands.list", "List scenarios, with what each needs."),
+    "replay": ("rig.commands.replay", "Run one program file again, with the full trace."),
+    "explain": ("rig.commands.explain", "The contract of a hypercall or RTAS service, with its deviations."),
+    "doctor": ("rig.commands.doctor", "What is installed, what is missing, and how to get it."),
+    "builds": ("rig.builds.cli", "Fetch, add and list QEMU builds."),
+}
+
+
+class _Commands(click.Group):
+    """Commands by name, imported when needed: starting one must not pay for the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), "command")  # noqa: B009
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rig")
+def cli() -> None:
+    """Judge a real qemu-system-ppc64 -M pseries against a reference model.
+
+    Exit codes: 0 all conform (known deviations allowed), 1 a mismatch or a deviation that no longer shows,
+    2 interrupted, 3 error of rig, build or host, 4 usage or invalid input, 5 nothing selected or all skipped.
+    """
+
+
+def main() -> None:
+    """The console script: click's own usage errors exit with 4."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 2
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code if not isinstance(error, click.UsageError) else 4
+    sys.exit(code if isinstance(code, int) else 0)

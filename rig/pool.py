@@ -1,0 +1,69 @@
+"""Machines that scenarios share: reset between scenarios, thrown away when in doubt."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from rig.deadline import Deadline
+from rig.machine.build import Build
+from rig.machine.machine import Machine
+from rig.program import MachineOptions
+
+#: machines that one worker keeps alive
+KEPT = 2
+
+
+class Pool:
+    """The machines of one worker, by build and options.  A context manager that leaves none behind."""
+
+    def __init__(self, isolate: bool = False) -> None:
+        self.isolate = isolate
+        self._machines: dict[
+            tuple[str, MachineOptions], tuple[Machine, tempfile.TemporaryDirectory[str]]
+        ] = {}
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for key in list(self._machines):
+            self._close(key)
+
+    def take(self, build: Build, options: MachineOptions, seconds: float) -> Machine:
+        """A machine at its agent's stop label with pristine memory; raises :class:`MachineError`."""
+        key = (str(build.path), options)
+        if self.isolate:
+            self._close(key)
+        if key in self._machines:
+            machine = self._machines[key][0]
+            machine.reset()
+            return machine
+        while len(self._machines) >= KEPT:
+            self._close(next(iter(self._machines)))
+        folder = tempfile.TemporaryDirectory(prefix="rig-")
+        machine = Machine(build, options, Path(folder.name), Deadline(seconds))
+        self._machines[key] = (machine, folder)
+        try:
+            machine.start()
+        except BaseException:
+            self._close(key)
+            raise
+        return machine
+
+    def discard(self, machine: Machine) -> None:
+        """Close a machine that must not be used again."""
+        for key, (held, _) in list(self._machines.items()):
+            if held is machine:
+                self._close(key)
+
+    def _close(self, key: tuple[str, MachineOptions]) -> None:
+        if key in self._machines:
+            machine, folder = self._machines.pop(key)
+            try:
+                machine.close()
+            finally:
+                folder.cleanup()

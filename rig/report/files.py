@@ -1,0 +1,131 @@
+"""The files of a report folder, written as results come: results.jsonl, then report.json and JUnit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rig import __version__
+from rig.report.result import Result, summary
+
+#: names of the return codes that the calls under test use (LoPAR 14.5.3)
+RETURN_NAMES = {0: "H_SUCCESS", -1: "H_HARDWARE", -2: "H_FUNCTION", -3: "H_PRIVILEGE", -4: "H_PARAMETER"}
+
+if TYPE_CHECKING:
+    from rig.machine.build import Build
+
+
+def build_json(build: Build, machine: str, cpu: str) -> dict[str, object]:
+    """The entry of a build in report.json."""
+    return {
+        "path": str(build.path),
+        "version": build.version_text,
+        "sha256": build.sha256,
+        "machine": machine,
+        "cpu": cpu,
+    }
+
+
+def coverage(
+    results: Iterable[Result], services: frozenset[str], names: Mapping[int, str]
+) -> dict[str, object]:
+    """Calls and what they returned, by hypercall and by RTAS service, and scenarios by requirement."""
+    hypercalls: dict[str, Counter[str]] = defaultdict(Counter)
+    rtas: dict[str, Counter[str]] = defaultdict(Counter)
+    requirements: dict[str, list[str]] = defaultdict(list)
+    for result in results:
+        for (call, code), count in result.returns.items():
+            if call in services:
+                rtas[call][str(code)] += count
+            else:
+                hypercalls[call][RETURN_NAMES.get(code, str(code))] += count
+        if result.verdict not in ("skipped", "error"):
+            for requirement in result.requirements:
+                if result.scenario not in requirements[requirement]:
+                    requirements[requirement].append(result.scenario)
+    return {
+        "hypercalls": {name: _entry(counts, "returns") for name, counts in sorted(hypercalls.items())},
+        "rtas": {name: _entry(counts, "statuses") for name, counts in sorted(rtas.items())},
+        "requirements": dict(sorted(requirements.items())),
+    }
+
+
+def _entry(counts: Counter[str], key: str) -> dict[str, object]:
+    return {"calls": counts.total(), key: dict(sorted(counts.items()))}
+
+
+def report_json(
+    builds: Sequence[Mapping[str, object]],
+    results: Sequence[Result],
+    seed: int,
+    covered: Mapping[str, object],
+) -> dict[str, object]:
+    """report.json, schema 1."""
+    return {
+        "schema": 1,
+        "rig": __version__,
+        "seed": seed,
+        "builds": list(builds),
+        "results": [result.as_json() for result in results],
+        "coverage": covered,
+        "summary": summary(results),
+    }
+
+
+def append(stream: TextIO, result: Result) -> None:
+    """One line of results.jsonl, on disk before the next scenario runs."""
+    stream.write(json.dumps(result.as_json()) + "\n")
+    stream.flush()
+
+
+def write_json(path: Path, report: Mapping[str, object]) -> None:
+    """Write a report in one piece: a reader sees the old one or the new one."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(report, indent=1) + "\n")
+    partial.replace(path)
+
+
+def write_junit(
+    path: Path, builds: Sequence[Mapping[str, object]], results: Sequence[Result], seed: int, command: str
+) -> None:
+    """JUnit: one suite a build, one case a scenario; deviations pass and are named in the output."""
+    from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+    document = JUnitXml("rig")
+    for index, build in enumerate(builds):
+        suite = TestSuite(f"{build['path']} {build['version']}")
+        for key, value in {**build, "seed": seed, "command": command}.items():
+            suite.add_property(key, str(value))
+        for result in (one for one in results if one.build == index):
+            folder, _, name = result.scenario.rpartition("/")
+            case = TestCase(name, classname=folder.replace("/", "."), time=round(result.seconds, 4))
+            if result.verdict in ("mismatch", "fixed"):
+                case.result = [Failure(result.reason, result.verdict)]
+            elif result.verdict == "error":
+                case.result = [Error(result.reason, "error")]
+            elif result.verdict == "skipped":
+                case.result = [Skipped(result.reason)]
+            elif result.deviations:
+                case.system_out = "deviates: " + ", ".join(result.deviations)
+            suite.add_testcase(case)
+        document.add_testsuite(suite)
+    document.update_statistics()
+    document.write(str(path), pretty=True)
+
+
+def tap(results: Sequence[Result], versions: Sequence[str]) -> Iterable[str]:
+    """TAP version 13 lines; with several builds the description names the version."""
+    yield "TAP version 13"
+    yield f"1..{len(results)}"
+    for number, result in enumerate(results, 1):
+        name = result.scenario if len(versions) == 1 else f"{result.scenario} on {versions[result.build]}"
+        word = "ok" if result.verdict in ("conforms", "deviates", "skipped") else "not ok"
+        note = f" # SKIP {result.reason}" if result.verdict == "skipped" else ""
+        yield f"{word} {number} - {name}{note}"
+        if result.verdict in ("mismatch", "fixed", "error"):
+            yield from (f"# {text}" for text in [result.verdict, *result.reason.splitlines()])
+        elif result.deviations:
+            yield f"# deviates: {', '.join(result.deviations)}"

@@ -1,0 +1,167 @@
+"""One run's output: files as results come, progress for a person, a summary at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from rig.report.files import append, build_json, coverage, report_json, tap, write_json, write_junit
+from rig.report.result import Result, summary
+
+if TYPE_CHECKING:
+    from rig.check.judge import Judged
+    from rig.machine.build import Build
+    from rig.scenario.script import Scenario
+
+
+class Session:
+    """Where one run writes; a context manager.  ``evidence`` is the folder for failures."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        json_file: Path | None,
+        junit_file: Path | None,
+        results: TextIO | None,
+        trace: TextIO | None,
+    ) -> None:
+        self.folder = folder
+        self.evidence = folder / "evidence" if folder else None
+        self._json = [path for path in (folder / "report.json" if folder else None, json_file) if path]
+        self._junit = [path for path in (folder / "junit.xml" if folder else None, junit_file) if path]
+        self._results = results
+        self._trace = trace
+        self._lock = threading.Lock()
+        self._open = [stream for stream in (results, trace) if stream]
+
+    @classmethod
+    def open(
+        cls, folder: Path | None, json_file: Path | None, junit_file: Path | None, trace_file: Path | None
+    ) -> Session:
+        """Open every file now, so that a place that cannot be written is refused before QEMU starts.
+
+        Raises :class:`OSError`.
+        """
+        with ExitStack() as stack:
+            results = None
+            if folder is not None:
+                (folder / "evidence").mkdir(parents=True, exist_ok=True)
+                results = stack.enter_context((folder / "results.jsonl").open("w"))
+            trace = stack.enter_context(trace_file.open("w")) if trace_file else None
+            for path in (json_file, junit_file):
+                if path is not None:
+                    path.open("a").close()
+            session = cls(folder, json_file, junit_file, results, trace)
+            stack.pop_all()
+        return session
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in self._open:
+            stream.close()
+
+    def add(self, result: Result) -> None:
+        """Keep one result on disk at once."""
+        if self._results is not None:
+            append(self._results, result)
+
+    @property
+    def observe(self) -> Callable[[Scenario, Build, Judged], None] | None:
+        """What writes the trace; ``None`` when no trace was asked for."""
+        return None if self._trace is None else self._observe
+
+    def _observe(self, scenario: Scenario, build: Build, judged: Judged) -> None:
+        from rig.report.trace import line
+
+        assert self._trace is not None
+        text = line(scenario.name, judged)
+        with self._lock:
+            self._trace.write(text + "\n")
+
+    def finish(
+        self,
+        builds: Sequence[Build],
+        results: Sequence[Result],
+        seed: int,
+        machine: str,
+        cpu: str,
+        command: str,
+    ) -> None:
+        """Write report.json and JUnit."""
+        if not self._json and not self._junit:
+            return
+        from rig.model.rtas import SERVICES
+
+        described = [build_json(build, machine, cpu) for build in builds]
+        covered = coverage(results, frozenset(SERVICES))
+        for path in self._json:
+            write_json(path, report_json(described, results, seed, covered))
+        for path in self._junit:
+            write_junit(path, described, results, seed, command)
+
+    @contextmanager
+    def progress(self, total: int, quiet: bool) -> Iterator[Callable[[Result], None]]:
+        """A progress bar where a person looks at standard error; nothing elsewhere."""
+        if quiet or not sys.stderr.isatty() or os.environ.get("CI"):
+            yield lambda result: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda result: bar.update(task, advance=1, description=result.scenario)
+
+
+def print_tap(results: Sequence[Result], builds: Sequence[Build]) -> None:
+    """TAP on standard output."""
+    for text in tap(results, [build.version_text for build in builds]):
+        print(text)
+
+
+def print_summary(results: Sequence[Result], builds: Sequence[Build], report: Path | None) -> None:
+    """What a person wants to know: what did not conform, why, and the counts."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    for index, build in enumerate(builds):
+        mine = [result for result in results if result.build == index]
+        console.print(f"[bold]QEMU {escape(build.version_text)}[/] {escape(str(build.path))}")
+        for result in mine:
+            if result.verdict in ("mismatch", "fixed", "error"):
+                console.print(f"  [red]{result.verdict}[/] {escape(result.scenario)}")
+                for text in result.reason.splitlines():
+                    console.print(f"      {escape(text)}")
+                if result.evidence and report:
+                    folder = report / result.evidence
+                    again = f"rig replay {folder / 'program.yaml'} --qemu {build.path}"
+                    console.print(f"      evidence: {escape(str(folder))}")
+                    console.print(f"      replay:   {escape(again)}")
+        deviating: dict[str, int] = {}
+        for result in mine:
+            for one in result.deviations:
+                deviating[one] = deviating.get(one, 0) + 1
+        for name, count in sorted(deviating.items()):
+            console.print(
+                f"  [yellow]deviation[/] {escape(name)} ({count} scenario{'s' if count > 1 else ''})"
+            )
+        reasons = {result.reason for result in mine if result.verdict == "skipped"}
+        for reason in sorted(reasons):
+            count = sum(result.reason == reason for result in mine)
+            console.print(f"  [cyan]skipped[/] {count}: {escape(reason)}")
+        counts = summary(mine)
+        calls = sum(result.calls for result in mine)
+        words = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "nothing ran"
+        console.print(f"  {words}; {calls} calls")

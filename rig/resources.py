@@ -1,0 +1,37 @@
+"""Where the files that the rig ships are: scenarios and guest images.
+
+In a source tree they are the top-level folders ``scenarios`` and ``images``; an installed wheel has copies
+in ``rig/_data``.  It only finds them and reads nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+class MissingResource(FileNotFoundError):
+    """A folder that every installation of the rig has is not there."""
+
+
+def _root(name: str) -> Path:
+    candidates = (_PACKAGE / "_data" / name, _PACKAGE.parent / name)
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    places = " nor ".join(str(candidate) for candidate in candidates)
+    raise MissingResource(
+        f"the rig's {name} are missing: neither {places} is a folder; install spapr-rig again, "
+        "or run it from a complete source tree"
+    )
+
+
+def scenario_root() -> Path:
+    """The folder of the shipped scenarios; raises :class:`MissingResource` when the installation lacks it."""
+    return _root("scenarios")
+
+
+def image_root() -> Path:
+    """The folder of the agent's images; raises :class:`MissingResource` when the installation lacks it."""
+    return _root("images")

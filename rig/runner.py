@@ -1,0 +1,227 @@
+"""Run scenarios on builds: what to skip, which machine to use, which verdict comes out.
+
+It knows nothing of command lines or report formats: results are handed out as they come.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from rig.check import deviations as known_deviations
+from rig.check import verdict
+from rig.check.judge import Judge, Judged, Judgement
+from rig.machine.build import Build, devices
+from rig.machine.errors import MachineError
+from rig.machine.machine import Machine
+from rig.model.model import Model
+from rig.pool import Pool
+from rig.program import MachineOptions
+from rig.report import evidence
+from rig.report.result import Result
+from rig.scenario.script import Scenario
+
+#: seconds a machine may take to be ready
+START = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run.  ``machine`` and ``cpu`` override every scenario's; failures go below ``evidence``."""
+
+    jobs: int = 1
+    isolate: bool = False
+    machine: str | None = None
+    cpu: str | None = None
+    revision: str = "merged"
+    evidence: Path | None = None
+    deviations: tuple[known_deviations.Deviation, ...] = field(default_factory=known_deviations.load)
+    #: told every judged step, from the worker that judged it
+    observe: Callable[[Scenario, Build, Judged], None] | None = None
+
+
+def unmet(scenario: Scenario, build: Build) -> str:
+    """Why a build cannot run a scenario, decided without starting a machine; empty when it can."""
+    needs = scenario.requires
+    version = ".".join(map(str, build.version))
+    if needs.versions and not SpecifierSet(needs.versions).contains(version, prereleases=True):
+        return f"needs QEMU {needs.versions}, this is {version}"
+    if needs.devices:
+        missing = sorted(set(needs.devices) - devices(build))
+        if missing:
+            return f"this build has no device {', '.join(missing)}"
+    if scenario.machine.machine not in build.machine_types:
+        return f"this build has no machine type {scenario.machine.machine}"
+    return ""
+
+
+class Runner:
+    """Runs (scenario, build) pairs on ``jobs`` workers; each worker keeps its own machines.
+
+    ``stop`` makes the workers finish what they are at and take no more.
+    """
+
+    def __init__(self, builds: Sequence[Build], settings: Settings) -> None:
+        self.builds = builds
+        self.settings = settings
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Ask the workers to end after the scenario in hand."""
+        self._stop.set()
+
+    def run(self, scenarios: Sequence[Scenario], on_result: Callable[[Result], None]) -> None:
+        """Run everything; ``on_result`` is called from one worker at a time."""
+        queues: dict[tuple[int, MachineOptions], deque[Scenario]] = defaultdict(deque)
+        for index, build in enumerate(self.builds):
+            for scenario in scenarios:
+                scenario = self._adapted(scenario)
+                reason = unmet(scenario, build)
+                if reason:
+                    on_result(Result(scenario.name, index, "skipped", reason=reason))
+                else:
+                    queues[index, scenario.machine].append(scenario)
+        with ThreadPoolExecutor(max(1, self.settings.jobs), "rig-worker") as executor:
+            workers = [
+                executor.submit(self._work, queues, on_result) for _ in range(max(1, self.settings.jobs))
+            ]
+            try:
+                for worker in workers:
+                    worker.result()
+            except BaseException:
+                self.stop()
+                raise
+
+    def _adapted(self, scenario: Scenario) -> Scenario:
+        machine = scenario.machine
+        if self.settings.machine:
+            machine = replace(machine, machine=self.settings.machine)
+        if self.settings.cpu:
+            machine = replace(machine, cpu=self.settings.cpu)
+        return replace(scenario, machine=machine)
+
+    def _next(
+        self,
+        queues: dict[tuple[int, MachineOptions], deque[Scenario]],
+        current: tuple[int, MachineOptions] | None,
+    ) -> tuple[tuple[int, MachineOptions], Scenario] | None:
+        """The next scenario for a worker: of the machine it has if possible, else of the longest queue."""
+        with self._lock:
+            if self._stop.is_set():
+                return None
+            if current is None or not queues.get(current):
+                current = max(queues, key=lambda key: len(queues[key]), default=None)
+            if current is None or not queues[current]:
+                return None
+            return current, queues[current].popleft()
+
+    def _work(
+        self, queues: dict[tuple[int, MachineOptions], deque[Scenario]], on_result: Callable[[Result], None]
+    ) -> None:
+        current: tuple[int, MachineOptions] | None = None
+        with Pool(self.settings.isolate) as pool:
+            while (task := self._next(queues, current)) is not None:
+                current, scenario = task
+                result = self.judge(scenario, current[0], pool)
+                with self._lock:
+                    on_result(result)
+
+    def judge(self, scenario: Scenario, index: int, pool: Pool) -> Result:
+        """One scenario on one build; every failure of rig or build becomes an ``error`` result."""
+        build = self.builds[index]
+        started = time.monotonic()
+        machine: Machine | None = None
+        judge: Judge | None = None
+        try:
+            machine = pool.take(build, scenario.machine, START)
+            missing = sorted(set(scenario.requires.services) - set(machine.environment.tokens))
+            if missing:
+                return Result(
+                    scenario.name, index, "skipped", reason=f"this build has no {', '.join(missing)}"
+                )
+            observe = self.settings.observe
+            judge = Judge(
+                machine,
+                Model(machine.environment, self.settings.revision),
+                None if observe is None else lambda judged: observe(scenario, build, judged),
+            )
+            judgement = judge.play(scenario)
+        except MachineError as error:
+            return self._failed(scenario, index, machine, judge, pool, started, str(error))
+        except Exception:  # noqa: BLE001 - whatever the rig did wrong must not end the run
+            return self._failed(scenario, index, machine, judge, pool, started, traceback.format_exc())
+        opinion = verdict.decide(
+            scenario.name,
+            judgement.violations,
+            known_deviations.Deviations(self.settings.deviations, build.version),
+        )
+        result = Result(
+            scenario.name,
+            index,
+            opinion.verdict,
+            opinion.deviations,
+            judgement.calls,
+            time.monotonic() - started,
+            opinion.reason,
+            signatures=tuple(sorted({violation.signature for violation in judgement.violations})),
+            returns=dict(judgement.returns),
+            requirements=scenario.requirements,
+        )
+        if opinion.verdict == "mismatch":
+            result = replace(result, evidence=self._evidence(scenario, build, machine, judgement))
+        if not judgement.reusable:
+            pool.discard(machine)
+        return result
+
+    def _failed(
+        self,
+        scenario: Scenario,
+        index: int,
+        machine: Machine | None,
+        judge: Judge | None,
+        pool: Pool,
+        started: float,
+        reason: str,
+    ) -> Result:
+        folder = ""
+        calls = 0
+        if machine is not None:
+            judgement = judge.result if judge else Judgement()
+            calls = judgement.calls
+            folder = self._evidence(scenario, self.builds[index], machine, judgement)
+            pool.discard(machine)
+        return Result(
+            scenario.name,
+            index,
+            "error",
+            calls=calls,
+            seconds=time.monotonic() - started,
+            reason=reason,
+            evidence=folder,
+        )
+
+    def _evidence(self, scenario: Scenario, build: Build, machine: Machine, judgement: Judgement) -> str:
+        if self.settings.evidence is None:
+            return ""
+        name = f"{scenario.name.replace('/', '-')}-{build.version_text}"
+        folder = self.settings.evidence / name
+        evidence.write(
+            folder,
+            scenario,
+            judgement.executed,
+            judgement.broken,
+            machine.pastable,
+            machine.logs,
+            f"rig replay {folder / 'program.yaml'} --qemu {build.path}",
+            machine.memory if machine.alive else None,
+        )
+        return f"{self.settings.evidence.name}/{name}"
