@@ -188,6 +188,8 @@ idle:
     yield
 look:
     mfsprg0 r31
+    ld r5, M_SEQUENCE(r31)
+    lwsync                                      # the host writes the sequence number last
     ld r3, M_MAGIC(r31)
     lis r4, MAGIC@highest
     ori r4, r4, MAGIC@higher
@@ -199,11 +201,9 @@ look:
     ld r3, M_VERSION(r31)
     cmpldi r3, VERSION
     bne bad_mailbox
-    ld r3, M_SEQUENCE(r31)
     ld r4, M_DONE(r31)
-    cmpld r3, r4
+    cmpld r5, r4
     beq idle
-    lwsync                                      # the host writes the sequence number last
     li r28, 0
     std r28, M_INDEX(r31)
     ld r3, M_KIND(r31)

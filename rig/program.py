@@ -115,7 +115,7 @@ Step = Seed | Call | Rtas | Host | Await
 class MachineOptions:
     """How the machine under a program is made; a machine is shared by programs with equal options.
 
-    ``memory`` is in MiB.  ``options`` are appended to ``-M pseries``; ``devices`` are ``-device`` arguments and
+    ``memory`` is in MiB.  ``options`` are appended to ``-M pseries``, ``devices`` are ``-device`` arguments,
     ``arguments`` any further ones.  ``mapping`` chooses whether RAM is a shared mapping that the rig sees.
     """
 
@@ -172,7 +172,7 @@ class Event:
 class Outcome:
     """What a step left behind, memory excepted (a target shows that through its ``memory``).
 
-    ``registers`` and ``before`` map names (``r0``..``r31``, ``cr``, ``lr``, ``ctr``, ``xer``, ``msr``, ``fpscr``, ``vs0``..``vs63``)
+    ``registers`` and ``before`` map names (``r0``..``r31``, ``cr``, ``lr``, ``ctr``, ``xer``, ``msr``,)
     to unsigned values; a lean record has only r3..r12.
     """
 

@@ -69,7 +69,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One known difference: ``versions`` is the range of QEMU versions that have it, ``scenario`` shows it."""
+    """One known difference: the QEMU ``versions`` in the range have it, ``scenario`` shows it."""
 
     id: str
     summary: str

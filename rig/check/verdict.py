@@ -19,7 +19,7 @@ class Opinion:
 
 
 def decide(scenario: str, violations: Sequence[Violation], known: Deviations) -> Opinion:
-    """``mismatch`` if anything is unexplained, else ``fixed`` if a deviation that this scenario is named to show
+    """``mismatch`` if anything is unexplained, else ``fixed`` if a deviation that this scenario must show
     did not show, else ``deviates`` if anything was explained, else ``conforms``.
     """
     explained: dict[str, Deviation] = {}

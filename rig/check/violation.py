@@ -13,7 +13,8 @@ class Violation:
     """What was broken, where, and which rule says so.
 
     ``check`` is a stable name: ``r3``, ``register``, ``status``, ``rets``, ``memory``, ``event``,
-    ``console``, ``ending``, ``liveness``, ``host`` or the name of a breach or relation of the model (``memop.outside-memory``).
+    ``console``, ``ending``, ``liveness``, ``host`` or the name of a breach or relation of the model
+    (``memop.outside-memory``).
     ``call`` is the hypercall or service, ``arguments`` and ``facts`` are those of its expectation.
     """
 

@@ -56,7 +56,7 @@ def summary(results: Iterable[Result]) -> dict[str, int]:
 def exit_code(results: Iterable[Result], strict: bool = False, interrupted: bool = False) -> int:
     """The exit code of a run: 0 conforms, 1 mismatch or fixed, 2 interrupted, 3 error, 5 nothing ran.
 
-    With ``strict`` a known deviation counts as a mismatch.  An error outranks a mismatch: the run is incomplete.
+    With ``strict`` a known deviation counts as a mismatch.  An error outranks a mismatch.
     """
     counts = summary(results)
     if interrupted:
