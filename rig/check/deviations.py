@@ -104,18 +104,22 @@ class Deviations:
 
 
 @cache
-def load(path: Path = Path(__file__).with_name("deviations.toml")) -> tuple[Deviation, ...]:
-    """Read a deviation file; raises :class:`BadDeviations`."""
+def load(folder: Path = Path(__file__).with_name("known")) -> tuple[Deviation, ...]:
+    """Read every deviation file of a folder; raises :class:`BadDeviations`."""
+    deviations = [one for path in sorted(folder.glob("*.toml")) for one in _file(path)]
+    ids = [deviation.id for deviation in deviations]
+    twice = {one for one in ids if ids.count(one) > 1}
+    if twice:
+        raise BadDeviations(f"{folder}: ids used twice: {', '.join(sorted(twice))}")
+    return tuple(deviations)
+
+
+def _file(path: Path) -> list[Deviation]:
     try:
         entries = tomllib.loads(path.read_text())["deviation"]
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise BadDeviations(f"{path}: cannot read deviations: {error}") from error
-    deviations = tuple(_entry(path, entry) for entry in entries)
-    ids = [deviation.id for deviation in deviations]
-    twice = {one for one in ids if ids.count(one) > 1}
-    if twice:
-        raise BadDeviations(f"{path}: ids used twice: {', '.join(sorted(twice))}")
-    return deviations
+    return [_entry(path, entry) for entry in entries]
 
 
 def _entry(path: Path, entry: dict[str, object]) -> Deviation:

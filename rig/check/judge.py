@@ -7,14 +7,15 @@ itself; everything else runs one by one.  After each batch all of RAM is compare
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from rig.check.compare import Comparison
 from rig.check.violation import Reporter, Violation
+from rig.machine.errors import Timeout
 from rig.model.environment import Region
-from rig.model.expectation import Case, Expectation
+from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
 from rig.program import Await, Call, Host, Outcome, Ref, Seed, Step
 from rig.scenario.resolve import Names, Resolved, resolve_step
@@ -101,9 +102,10 @@ class Judge:
         try:
             while self.result.reusable:
                 item = playing.send(answer)
-                several = isinstance(item, Sequence)
-                outcomes = self._steps(item if several else [item])
-                answer = outcomes if several else outcomes[-1]
+                if isinstance(item, Sequence):
+                    answer = self._steps(item)
+                else:
+                    answer = self._steps([item])[0]
         except StopIteration:
             pass
         except Disagreement as difference:
@@ -138,12 +140,17 @@ class Judge:
 
     def _act(self, action: Host | Await, step: Step) -> Outcome:
         if isinstance(action, Await):
-            expectation = self.model.expect_wait(action)
-            outcome = self.machine.wait(action)
+            awaited = ExpectedEvent(action.event, action.data, required=False)
+            expectation = Expectation(f"await {action.event}", (Case("came", events=(awaited,)),))
+            try:
+                outcome = self.machine.wait(action)
+            except Timeout:
+                outcome = Outcome(answer=False)
         else:
             expectation = self.model.expect_host(action)
             outcome = self.machine.host(action)
         case, violations = self._comparison.step(expectation, outcome, self._index)
+        violations += _answered(action, expectation, outcome, self._index)
         self._names.record(step, outcome, self.machine.memory)
         self._conclude([(self._index, action, outcome, expectation, case, violations)])
         return outcome
@@ -236,6 +243,31 @@ def adopt(model: GuestMemory, machine: GuestMemory, region: Region | None = None
             start, end = max(start, region.start), min(end, region.end)
         if start < end:
             model.write(start, machine.read(start, end - start))
+
+
+def _answered(
+    action: Host | Await, expectation: Expectation, outcome: Outcome, index: int
+) -> list[Violation]:
+    """Whether QMP's answer, or the event waited for, is the one that the program expects."""
+    report = Reporter(expectation, index)
+    if isinstance(action, Await):
+        if outcome.answer is False:
+            report.add(
+                "event",
+                f"no {action.event} event within {action.timeout:g} s",
+                expected=str(dict(action.data)),
+            )
+        return report.violations
+    answer = outcome.answer if isinstance(outcome.answer, Mapping) else {}
+    error = answer.get("error")
+    if action.fails is None:
+        if error is not None:
+            report.add("host", f"QMP refused {action.command}", expected="success", observed=str(error))
+    elif error is None or action.fails not in str(error):
+        report.add(
+            "host", f"QMP answered {action.command} otherwise", expected=action.fails, observed=str(answer)
+        )
+    return report.violations
 
 
 def _refers(step: Step) -> bool:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from rig.check.deviations import Deviation, Deviations
 from rig.check.violation import Violation
+
+Verdict = Literal["conforms", "deviates", "mismatch", "fixed", "skipped", "error"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
     """The verdict's word, the ids of the deviations seen, and the reason in words."""
 
-    verdict: str
+    verdict: Verdict
     deviations: tuple[str, ...]
     reason: str
 

@@ -14,11 +14,11 @@ from rig.commands.common import InvalidInput
 def command(name: str) -> None:
     """Print the contract of NAME (H_LOGICAL_MEMOP, 0xf001, get-time-of-day), its scenarios and deviations."""
     from rig.check.deviations import load
-    from rig.model.dispatch import registry
+    from rig.model.dispatch import installed
     from rig.model.rtas import SERVICES
     from rig.scenario.loader import select
 
-    calls = registry().values()
+    calls = list(installed())
     hypercall = next((one for one in calls if name.upper() == one.name or _number(name) == one.opcode), None)
     service = SERVICES.get(name)
     if hypercall is None and service is None:

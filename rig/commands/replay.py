@@ -28,7 +28,8 @@ def command(file: Path, qemus: tuple[str, ...], trace_file: Path | None, strict:
     from rig.report.result import exit_code
     from rig.report.session import Session, print_summary
     from rig.runner import Runner, Settings
-    from rig.scenario.loader import BadScenario, load_file
+    from rig.scenario.file import load_file
+    from rig.scenario.loader import BadScenario
 
     try:
         chosen = load_file(file)

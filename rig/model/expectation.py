@@ -157,7 +157,8 @@ class ExpectedEvent:
 class Relation:
     """A rule over several places at once, such as a date spread over seven cells.
 
-    ``holds`` is given the outcome and the memory after the step, and returns what is wrong in words, or ``None``.
+    ``holds`` is given the outcome and the memory after the step, and returns what is wrong in words, or
+    ``None``.
     """
 
     check: str
@@ -204,10 +205,10 @@ class Case:
 class Expectation:
     """All that the contract permits one step to leave behind.
 
-    ``call`` is the hypercall's or service's name; ``arguments`` its named arguments; ``facts`` are stable words
-    for the situation (``count-zero``, ``destination-unassigned``) that deviations match.  ``footprint`` lists
-    the (address, length) ranges of RAM that the call may read or write: calls whose footprints are disjoint may
-    share a batch; ``None`` means that the call must run alone.
+    ``call`` is the hypercall's or service's name; ``arguments`` its named arguments; ``facts`` are stable
+    words for the situation (``count-zero``, ``destination-unassigned``) that deviations match.
+    ``footprint`` lists the (address, length) ranges of RAM that the call may read or write: calls whose
+    footprints are disjoint may share a batch; ``None`` means that the call must run alone.
     """
 
     call: str

@@ -91,6 +91,8 @@ class State:
         self.environment = environment
         self.revision = revision
         self.memory = Memory(environment.ram)
+        #: the host's UTC clock in seconds since the epoch; only a model target sets it, for canonical values
+        self.now = 0.0
         self._families: dict[type, FamilyState] = {}
 
     def of(self, family: type[S]) -> S:

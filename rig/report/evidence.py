@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rig.check.judge import Judged
-from rig.model.expectation import Case
-from rig.program import Call
+from rig.program import Call, Step
 from rig.scenario.dump import dump_program
 from rig.scenario.script import Scenario
 from rig.target import GuestMemory
@@ -20,7 +19,7 @@ AROUND = 32
 def write(
     folder: Path,
     scenario: Scenario,
-    executed: Iterable[object],
+    executed: Iterable[Step],
     broken: Iterable[Judged],
     pastable: str,
     logs: Mapping[str, Path],
@@ -46,7 +45,7 @@ def _failure(broken: Iterable[Judged], memory: GuestMemory | None) -> Iterator[s
             if violation.address is not None and violation.check == "memory" and memory is not None:
                 yield "  memory around the first differing byte, as it stands after the program:"
                 yield from hexdump(memory, violation.address)
-        yield f"  ended: {judged.outcome.ending}   case: {judged.case.name if judged.case else '-'}"
+        yield f"  ended: {judged.outcome.ending}   case: {judged.case.name}"
         if judged.outcome.last_words:
             yield f"  last words: {judged.outcome.last_words}"
         yield from _registers(judged)
@@ -59,7 +58,7 @@ def _failure(broken: Iterable[Judged], memory: GuestMemory | None) -> Iterator[s
 
 def _step(judged: Judged) -> str:
     step = judged.step
-    if isinstance(step, Call) and judged.expectation is not None:
+    if isinstance(step, Call):
         named = ", ".join(f"{name}={value:#x}" for name, value in judged.expectation.arguments.items())
         return f"{judged.expectation.call}({named})"
     return repr(step)
@@ -67,7 +66,7 @@ def _step(judged: Judged) -> str:
 
 def _registers(judged: Judged) -> Iterator[str]:
     """Registers before, after and as expected, one line each where they say anything."""
-    permitted = judged.case.registers if isinstance(judged.case, Case) else {}
+    permitted = judged.case.registers
     before, after = judged.outcome.before, judged.outcome.registers
     for name in after:
         changed = before.get(name) != after[name]

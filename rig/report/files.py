@@ -29,9 +29,7 @@ def build_json(build: Build, machine: str, cpu: str) -> dict[str, object]:
     }
 
 
-def coverage(
-    results: Iterable[Result], services: frozenset[str], names: Mapping[int, str]
-) -> dict[str, object]:
+def coverage(results: Iterable[Result], services: frozenset[str]) -> dict[str, object]:
     """Calls and what they returned, by hypercall and by RTAS service, and scenarios by requirement."""
     hypercalls: dict[str, Counter[str]] = defaultdict(Counter)
     rtas: dict[str, Counter[str]] = defaultdict(Counter)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
-Verdict = Literal["conforms", "deviates", "mismatch", "fixed", "skipped", "error"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+from rig.check.verdict import VERDICTS, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,8 @@ SEEN = Violation(
 
 
 def known(tmp_path: Path, text: str = ENTRY) -> tuple[Deviation, ...]:
-    path = tmp_path / "deviations.toml"
-    path.write_text(text)
-    return load(path)
+    (tmp_path / "deviations.toml").write_text(text)
+    return load(tmp_path)
 
 
 def test_the_shipped_file_is_sound() -> None:

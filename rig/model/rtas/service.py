@@ -42,6 +42,9 @@ class Request:
     #: address of ``rets[0]``
     rets: int
     state: State
+    #: False when the caller announced another shape or gave a block that LoPAR leaves open: ``nargs`` may
+    #: exceed the shape's, and the outputs are unspecified, so that no effect may rely on them
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,8 @@ class Reply:
     """One permitted way for a service to end.
 
     ``status`` is signed.  ``outputs`` are the cells after the status; cells of ``rets[0..nret)`` that a reply
-    does not name are unspecified when ``status`` is not 0 (LoPAR A.5 is silent) and must be unchanged otherwise.
-    Everything else is as in :class:`rig.model.expectation.Case`.
+    does not name are unspecified when ``status`` is not 0 (LoPAR A.5 is silent) and must be unchanged
+    otherwise. Everything else is as in :class:`rig.model.expectation.Case`.
     """
 
     status: int
@@ -75,9 +78,9 @@ Replies = Callable[[Request], tuple[Reply, ...]]
 class Service:
     """One RTAS service.
 
-    ``shapes`` are the permitted (nargs, nret), the usual one first; ``statuses`` every status of the service's table,
-    signed; ``results`` names the outputs after the status.  ``facts`` gives stable words for a request that
-    deviations match.
+    ``shapes`` are the permitted (nargs, nret), the usual one first; ``statuses`` every status of the
+    service's table, signed; ``results`` names the outputs after the status.  ``facts`` gives stable words
+    for a request that deviations match.
     """
 
     name: str
@@ -90,11 +93,24 @@ class Service:
     requirements: tuple[str, ...]
     replies: Replies
     facts: Callable[[Request], frozenset[str]] | None = None
+    #: the (address, length) ranges besides the block that the service may read or write; when not given, a
+    #: call runs alone instead of in a batch, as it must when it prints or emits events
+    buffers: Callable[[Request], tuple[tuple[int, int], ...]] | None = None
 
 
 def refuse(rule: str, status: int = PARAMETER_ERROR) -> tuple[Reply, ...]:
     """The only reply to a request that must fail with ``status`` and change nothing."""
     return (Reply(status, rule=rule),)
+
+
+def put_off(rule: str, *statuses: int) -> tuple[Reply, ...]:
+    """The replies that ask the caller to come again (-2, 9900..9905) and change nothing."""
+    return tuple(Reply(status, rule=rule) for status in statuses)
+
+
+def only_block(_: Request) -> tuple[tuple[int, int], ...]:
+    """The ``buffers`` of a service that touches nothing but its parameter block."""
+    return ()
 
 
 __all__ = [
@@ -108,5 +124,7 @@ __all__ = [
     "Reply",
     "Request",
     "Service",
+    "only_block",
+    "put_off",
     "refuse",
 ]

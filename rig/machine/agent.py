@@ -1,0 +1,231 @@
+"""The agent's protocol (images/PROTOCOL.md) as bytes: vectors, records and the mailbox.
+
+It performs no input or output and knows no debugger; the machine moves the bytes and rings the doorbell.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rig.machine.errors import AgentError, LaunchError
+from rig.model.environment import Region
+from rig.program import Call
+from rig.resources import image_root
+
+MAGIC = 0x5249474147454E54
+VERSION = 1
+IMAGE_SIZE = 0x10000
+DONE = 0x2000
+#: the instruction after the one at the stop label, which does nothing
+PAST_DONE = 0x2004
+FAULT = 0x2040
+MAILBOX = 0x8000
+MAILBOX_SIZE = 0xF0
+#: offsets in the mailbox of what the rig writes
+AT_SEQUENCE = 0x10
+AT_REQUEST = 0x18
+BATCH = 0x10000
+#: everything that belongs to the agent, in guest-physical addresses
+REGION = Region(0, 0x800000)
+
+LEAN_SIZE = 80
+FULL_SIZE = 2048
+
+MASK64 = (1 << 64) - 1
+MSR_LE = 1
+#: SF, VEC, VSX and FP: what the agent adds to the MSR that it was entered with
+MSR_AGENT = 1 << 63 | 0x0280_2000
+
+READY, BATCH_DONE, BAD_MAILBOX, EXCEPTION = range(4)
+Endian = Literal["big", "little"]
+
+#: a record that the agent has not written
+UNWRITTEN = b"\xa7"
+
+ARGUMENTS = tuple(f"r{n}" for n in range(3, 13))
+#: names of a full record's doublewords from offset 0 on
+_GPRS = tuple(f"r{n}" for n in range(32))
+_CORE = (*_GPRS, "cr", "lr", "ctr", "xer", "msr", "srr0", "srr1", "sprg0", "sprg1", "sprg3")
+_SPECIAL = ("fpscr", "vrsave")
+_VSRS = tuple(f"vs{n}" for n in range(64))
+#: in a record but not loaded from a vector
+RECORD_ONLY = ("msr", "srr0", "srr1", "sprg0", "sprg1")
+NAMES = frozenset((*_CORE, *_SPECIAL, "vscr", *_VSRS)) - frozenset(RECORD_ONLY)
+
+
+def _pattern() -> dict[str, int]:
+    """Values that no register shares with another and that each keeps as they are written.
+
+    CR, XER (SO, OV, CA), FPSCR (the exception enables), VRSAVE and VSCR (NJ, SAT) have fewer bits than 64.
+    """
+    values = {name: (n or 0x20) * 0x0101_0101_0101_0101 for n, name in enumerate(_GPRS)}
+    for n, name in enumerate(_VSRS):
+        values[name] = (0x40 + n) * 0x0101_0101_0101_0101 << 64 | (0x80 + n) * 0x0101_0101_0101_0101
+    return values | {
+        "cr": 0x8421_4218,
+        "lr": 0x1BAD_1BAD_1BAD_1BAC,
+        "ctr": 0xFEDC_BA98_7654_3210,
+        "xer": 0xE000_0000,
+        "sprg3": 0x5959_5959_5959_5959,
+        "fpscr": 0xF8,
+        "vrsave": 0x6A6A_6A6A,
+        "vscr": 0x0001_0001,
+    }
+
+
+#: what a register holds at entry unless the call sets it
+PATTERN: Mapping[str, int] = _pattern()
+
+
+def image(endian: Endian) -> Path:
+    """The prebuilt image; raises :class:`LaunchError` unless it is whole."""
+    path = image_root() / f"agent-{'be' if endian == 'big' else 'le'}.bin"
+    check_image(path, endian)
+    return path
+
+
+def check_image(path: Path, endian: Endian) -> None:
+    """Raise :class:`LaunchError` unless ``path`` is an agent of this protocol: size, magic and version."""
+    remedy = "restore it from the distribution, or run make in images/"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise LaunchError(f"the guest image {path} cannot be read ({error.strerror}): {remedy}") from error
+    if len(data) != IMAGE_SIZE:
+        raise LaunchError(f"the guest image {path} has {len(data)} bytes instead of {IMAGE_SIZE}: {remedy}")
+    found = struct.unpack_from(f"{_order(endian)}QQ", data, MAILBOX)
+    if found != (MAGIC, VERSION):
+        raise LaunchError(
+            f"the guest image {path} has magic {found[0]:#x} and version {found[1]} at {MAILBOX:#x}, "
+            f"not {MAGIC:#x} and {VERSION}: {remedy}"
+        )
+
+
+def _order(endian: Endian) -> str:
+    return ">" if endian == "big" else "<"
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """What the agent published."""
+
+    magic: int
+    version: int
+    #: sequence number of the last batch completed, and how many vectors of it were executed
+    done: int
+    index: int
+    state: int
+    #: r3, MSR, r1, r4, r5, r6, r7 at entry
+    entry: tuple[int, ...]
+    #: vector, SRR0, SRR1, DAR, DSISR of the exception that ended it
+    fault: tuple[int, ...]
+
+    @property
+    def boot(self) -> Mapping[str, int]:
+        """Registers at entry by name."""
+        return dict(zip(("r3", "msr", "r1", "r4", "r5", "r6", "r7"), self.entry, strict=True))
+
+    def __str__(self) -> str:
+        if self.state == EXCEPTION:
+            vector, srr0, srr1, dar, dsisr = self.fault
+            return (
+                f"the agent took exception {vector:#x} at vector {self.index} of its batch "
+                f"(SRR0 {srr0:#x}, SRR1 {srr1:#x}, DAR {dar:#x}, DSISR {dsisr:#x})"
+            )
+        return f"agent state {self.state}, batch {self.done} done, index {self.index}"
+
+
+class Codec:
+    """Registers to bytes and back for an agent of either byte order."""
+
+    def __init__(self, endian: Endian) -> None:
+        self.endian = endian
+        order = _order(endian)
+        self._lean = struct.Struct(f"{order}10Q")
+        self._core = struct.Struct(f"{order}{len(_CORE)}Q")
+        self._special = struct.Struct(f"{order}2Q")
+        self._vsrs = struct.Struct(f"{order}128Q")
+        self._mailbox = struct.Struct(f"{order}{MAILBOX_SIZE // 8}Q")
+        self._order = order
+
+    # ---- mailbox -------------------------------------------------------------------------------------------
+
+    def mailbox(self, data: bytes) -> Mailbox:
+        """The mailbox from its first :data:`MAILBOX_SIZE` bytes."""
+        words = self._mailbox.unpack(data)
+        return Mailbox(words[0], words[1], words[8], words[9], words[10], words[11:18], words[24:29])
+
+    def request(self, vectors: int, records: int, count: int, full: bool) -> bytes:
+        """Mailbox fields 0x18..0x37: addresses of first vector and record, number of vectors, kind."""
+        return struct.pack(f"{self._order}4Q", vectors, records, count, int(full))
+
+    def sequence(self, number: int) -> bytes:
+        """Mailbox field 0x10, which must be written last."""
+        return struct.pack(f"{self._order}Q", number)
+
+    # ---- vectors and records -------------------------------------------------------------------------------
+
+    def registers(self, call: Call, full: bool) -> dict[str, int]:
+        """What the registers hold at entry: the call's, and the pattern for the rest.
+
+        Raises :class:`ValueError` for a register that a vector of this kind does not load, for a value that
+        does not fit, and for an unresolved reference.
+        """
+        if len(call.args) > 9:
+            raise ValueError(f"{call.name or 'a call'} has {len(call.args)} arguments; r4..r12 hold nine")
+        values = dict(PATTERN) if full else {name: PATTERN[name] for name in ARGUMENTS}
+        arguments = zip(ARGUMENTS, (call.opcode, *call.args), strict=False)
+        for name, value in (*arguments, *call.registers.items()):
+            if name not in values:
+                raise ValueError(f"{name} is not loaded by a {'full' if full else 'lean'} vector")
+            if not isinstance(value, int):
+                raise ValueError(f"{name} = {value} is a reference that was not resolved")
+            if not 0 <= value < 1 << (128 if name.startswith("v") and name != "vrsave" else 64):
+                raise ValueError(f"{name} = {value:#x} does not fit the register")
+            values[name] = value
+        return values
+
+    def vector(self, registers: Mapping[str, int], full: bool) -> bytes:
+        """The vector that loads ``registers``."""
+        if not full:
+            return self._lean.pack(*(registers[name] for name in ARGUMENTS))
+        data = bytearray(FULL_SIZE)
+        self._core.pack_into(data, 0, *(registers.get(name, 0) for name in _CORE))
+        self._special.pack_into(data, 0x150, *(registers[name] for name in _SPECIAL))
+        data[0x160:0x170] = registers["vscr"].to_bytes(16, self.endian)
+        halves = [half for name in _VSRS for half in (registers[name] >> 64, registers[name] & MASK64)]
+        self._vsrs.pack_into(data, 0x400, *halves)
+        return bytes(data)
+
+    def record(self, data: bytes, full: bool) -> dict[str, int]:
+        """The registers in one record."""
+        if not full:
+            return dict(zip(ARGUMENTS, self._lean.unpack(data), strict=True))
+        values = dict(zip(_CORE, self._core.unpack_from(data), strict=True))
+        values |= zip(_SPECIAL, self._special.unpack_from(data, 0x150), strict=True)
+        values["vscr"] = int.from_bytes(data[0x160:0x170], self.endian)
+        halves = self._vsrs.unpack_from(data, 0x400)
+        for name, high, low in zip(_VSRS, halves[::2], halves[1::2], strict=True):
+            values[name] = high << 64 | low
+        return values
+
+
+def size(full: bool) -> int:
+    """Bytes of one vector or record."""
+    return FULL_SIZE if full else LEAN_SIZE
+
+
+def capacity(full: bool) -> int:
+    """How many calls one batch can hold."""
+    return (REGION.end - BATCH) // (2 * size(full))
+
+
+def records_at(count: int, full: bool) -> int:
+    """Address of the first record of a batch of ``count`` calls, whose vectors begin at :data:`BATCH`."""
+    if not 0 < count <= capacity(full):
+        raise AgentError(f"a batch of {count} calls does not fit; at most {capacity(full)} do")
+    return BATCH + count * size(full)

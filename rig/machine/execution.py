@@ -1,0 +1,224 @@
+"""Let the guest run and find out how that ended: agent back, machine reset, QEMU gone, or time up.
+
+It knows the agent's mailbox and where the agent may stop; vectors, records and outcomes are the machine's.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Mapping
+
+from rig.deadline import Deadline
+from rig.machine import agent
+from rig.machine.debugger import Stop
+from rig.machine.errors import AgentError, Hung, MachineError, Timeout
+from rig.machine.launch import Running
+from rig.machine.memory import Saved
+from rig.program import Ending, Event
+from rig.target import GuestMemory
+
+#: seconds within which a QEMU that is well answers its monitor
+ANSWER = 4.0
+#: a QEMU that uses less than this share of a CPU does nothing
+IDLE = 0.05
+#: seconds without a sign of life after which an idle guest is looked at; doubles each time
+QUIET = 0.1
+
+#: run states that are an ending
+STANDING: Mapping[str, Ending] = {
+    "shutdown": "shutdown",
+    "guest-panicked": "panicked",
+    "suspended": "suspended",
+}
+#: events that announce one of them
+FINAL_EVENTS = frozenset({"SHUTDOWN", "GUEST_PANICKED", "SUSPEND"})
+#: events that the rig causes itself, at every stop and continuation
+OURS = frozenset({"STOP", "RESUME"})
+
+
+class Execution:
+    """The guest of one running QEMU, with ``memory`` as the way to the agent's mailbox.
+
+    ``copies`` of RAM are stale whenever the guest has run.
+    """
+
+    def __init__(self, live: Running, memory: GuestMemory, copies: Saved, codec: agent.Codec) -> None:
+        self.live = live
+        self.memory = memory
+        self.copies = copies
+        self.codec = codec
+        #: sequence number of the last batch posted
+        self.sequence = 0
+        #: whether the boot CPU is known to stand at the stop label, so that it may go on just past it
+        self.landed = False
+        #: events that have arrived and were not taken
+        self.events: list[Event] = []
+        #: what was found out about a guest that did not come back in time
+        self.late = ""
+        #: whether QEMU's monitor may be expected to answer
+        self.responsive = True
+
+    def mailbox(self) -> agent.Mailbox:
+        """The agent's mailbox as it stands."""
+        return self.codec.mailbox(self.memory.read(agent.MAILBOX, agent.MAILBOX_SIZE))
+
+    def post(self, vectors: bytes, count: int, full: bool) -> None:
+        """Put a batch where the agent finds it when it runs next."""
+        if self.live.debugger.running:
+            raise MachineError("the guest is still at an earlier batch: reset the machine first")
+        self.sequence += 1
+        self.memory.write(agent.BATCH, vectors)
+        request = self.codec.request(agent.BATCH, agent.records_at(count, full), count, full)
+        self.memory.write(agent.MAILBOX + agent.AT_REQUEST, request)
+        self.memory.write(agent.MAILBOX + agent.AT_SEQUENCE, self.codec.sequence(self.sequence))
+
+    def resume(self, deadline: Deadline) -> None:
+        """Let the guest run."""
+        self.copies.forget()
+        self.live.debugger.resume(deadline, agent.PAST_DONE if self.landed else None)
+        self.landed = False
+
+    def settle(self, deadline: Deadline) -> Ending:
+        """Wait until the guest stands, QEMU has ended or time is up; how the batch ended.
+
+        Raises :class:`AgentError` when the agent broke its protocol and :class:`Hung` when QEMU hangs.
+        """
+        live = self.live
+        quiet, asked, announced = QUIET, False, False
+        while True:
+            while (stop := live.debugger.take_stop()) is not None:
+                if asked and stop.signal == "SIGINT":
+                    asked = False
+                    if live.debugger.halted(Deadline(ANSWER)):
+                        return "stopped"
+                elif (ending := self._place(stop)) is not None:
+                    return ending
+                live.debugger.resume(
+                    deadline
+                )  # it was interrupted in vain, or another CPU at its own stop label
+            if not live.process.alive:
+                return "died"
+            if announced and (ending := STANDING.get(self.status())) is not None:
+                return ending
+            if deadline.expired:
+                return self._overdue(deadline)
+            used = live.process.cpu_seconds()
+            slice_ = min(quiet, deadline.remaining())
+            if self.listen(slice_):
+                announced = announced or any(event.name in FINAL_EVENTS for event in self.events)
+            elif not asked and live.process.cpu_seconds() - used < IDLE * slice_:
+                live.debugger.send("-exec-interrupt")  # an idle guest: perhaps its CPU has stopped itself
+                asked, quiet = True, quiet * 2
+
+    def listen(self, seconds: float) -> bool:
+        """Wait for a sign of life from anyone and take what there is; whether there was one."""
+        live = self.live
+        console = live.console if live.console is not None and live.console.open else None
+        sources = [live.debugger.fileno(), live.monitor.fileno(), live.process.pidfd]
+        sources += [] if console is None else [console.fileno()]
+        ready, _, _ = select.select(sources, [], [], seconds)
+        if console is not None:
+            console.pump()
+        self.events += live.monitor.events()
+        try:
+            live.debugger.pump()
+        except MachineError:
+            if not self.dead():
+                raise
+        return bool(ready)
+
+    def status(self) -> str:
+        """QEMU's run state.  All events until now have arrived when this returns."""
+        answer = self.live.monitor.execute("query-status", None, Deadline(ANSWER))
+        assert isinstance(answer, Mapping)
+        self.events += self.live.monitor.events()
+        return str(answer["status"])
+
+    def dead(self) -> bool:
+        """Whether QEMU has ended; its connections end a moment before the process."""
+        return self.live.process.wait(Deadline(1.0))
+
+    def expect_event(self, name: str, data: Mapping[str, object], deadline: Deadline) -> None:
+        """Wait until an event is among those not yet taken; raises :class:`Timeout`."""
+        while not any(matches(event, name, data) for event in self.events):
+            if deadline.expired or not self.live.process.alive:
+                with_data = f" with {dict(data)}" if data else ""
+                raise Timeout(f"the event {name}{with_data} did not come within {deadline.seconds:g} s")
+            self.listen(deadline.remaining())
+
+    def take_events(self, ending: Ending) -> tuple[Event, ...]:
+        """All events not yet taken, without those that the rig caused itself.
+
+        When something else than the agent's stop label stopped the machine, its STOP is news.
+        """
+        self.events += self.live.monitor.events()
+        ours = OURS if ending in ("returned", "reset") else OURS - {"STOP"}
+        events = tuple(event for event in self.events if event.name not in ours)
+        self.events.clear()
+        return events
+
+    def _place(self, stop: Stop) -> Ending | None:
+        """What a stop means; ``None`` for that of another CPU."""
+        if stop.reason.startswith("exited") and self.dead():
+            return "died"
+        try:
+            status = self.status()
+        except MachineError:
+            if self.dead():
+                return "died"
+            raise
+        if status in STANDING:
+            return STANDING[status]
+        if status != "debug" or stop.pc not in (agent.DONE, agent.FAULT):
+            raise AgentError(
+                f"the guest stopped where it should not: {stop}, run state {status}; {self.mailbox()}"
+            )
+        if stop.cpu != 1:
+            if stop.pc == agent.FAULT:
+                raise AgentError(f"CPU {stop.cpu} took an exception; its own mailbox says which")
+            return None
+        return self._landing(stop.pc)
+
+    def _landing(self, pc: int) -> Ending:
+        """The boot CPU is at one of the agent's stop labels."""
+        mailbox = self.mailbox()
+        if (mailbox.magic, mailbox.version) != (agent.MAGIC, agent.VERSION):
+            raise AgentError(
+                f"the agent's mailbox at {agent.MAILBOX:#x} was overwritten: magic {mailbox.magic:#x}, "
+                f"version {mailbox.version}"
+            )
+        if pc == agent.FAULT:
+            raise AgentError(str(mailbox))
+        self.landed = True
+        if mailbox.state == agent.BATCH_DONE and mailbox.done == self.sequence:
+            return "returned"
+        if mailbox.state == agent.READY and mailbox.done == 0:
+            return "reset"
+        raise AgentError(f"the agent stopped with batch {self.sequence} unanswered: {mailbox}")
+
+    def _overdue(self, deadline: Deadline) -> Ending:
+        """Time is up: tell a slow or lost guest, which is an outcome, from a QEMU that hangs."""
+        live = self.live
+        used = live.process.cpu_seconds()
+        try:
+            status = self.status()
+        except MachineError as error:
+            if self.dead():
+                return "died"
+            self.responsive = False
+            used = live.process.cpu_seconds() - used
+            if used < IDLE * ANSWER:
+                live.process.kill()  # nothing can be asked of it any more
+                raise Hung(
+                    f"QEMU hung: no answer for {deadline.seconds:g} s, none from its monitor either, only "
+                    f"{used:.2f} s of CPU time in {ANSWER:g} s; the rig killed it"
+                ) from error
+            self.late = f"the monitor does not answer; QEMU used {used:.1f} s of CPU time in {ANSWER:g} s"
+        else:
+            self.late = f"the monitor answers: {status}"
+        return "running"
+
+
+def matches(event: Event, name: str, data: Mapping[str, object]) -> bool:
+    """Whether an event has this name and contains these data."""
+    return event.name == name and all(event.data.get(key) == value for key, value in data.items())

@@ -1,0 +1,131 @@
+"""Bring QEMU up with its monitor, debugger and console, and take all of it down again.
+
+gdb and QEMU are started before the libraries that talk to them are imported, because both take longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rig.deadline import Deadline
+from rig.machine import agent
+from rig.machine.build import Build
+from rig.machine.command_line import Wires, compose
+from rig.machine.debugger import Debugger
+from rig.machine.errors import LaunchError, MachineError, Refused
+from rig.machine.memory import Anonymous
+from rig.machine.process import Process
+from rig.program import MachineOptions
+
+if TYPE_CHECKING:
+    from rig.machine.console import Console
+    from rig.machine.monitor import Monitor
+
+#: seconds for each of QMP quit and SIGTERM before something stronger
+GRACE = 3.0
+
+LOGS = ("qmp.log", "gdb.log", "console.log", "stdout.log", "stderr.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A QEMU that stands before its first instruction, and everything that reaches it."""
+
+    process: Process
+    monitor: Monitor
+    debugger: Debugger
+    console: Console | None
+    #: guest RAM, when it is mapped
+    ram: Anonymous | None
+    #: where pmemsave puts its copies
+    copies: Anonymous
+    _parts: contextlib.ExitStack
+
+    def close(self, *, politely: bool = True) -> None:
+        """End QEMU, then gdb (a stub whose gdb goes first lets the guest run), then the rest.
+
+        ``politely`` asks by QMP and SIGTERM first, so that a build can write what it writes at exit.
+        """
+        if politely and self.process.alive:
+            with contextlib.suppress(MachineError, Refused):
+                self.monitor.execute("quit", None, Deadline(GRACE))
+            if not self.process.wait(Deadline(GRACE)):
+                self.process.popen.terminate()
+                self.process.wait(Deadline(GRACE))
+        self.process.kill()
+        self._parts.close()
+
+
+def launch(
+    build: Build, options: MachineOptions, directory: Path, image: Path, deadline: Deadline
+) -> tuple[Running, tuple[str, ...]]:
+    """Start everything; the machine with its command line.
+
+    Logs go into ``directory``.  Raises :class:`LaunchError` or another :class:`MachineError` and then leaves
+    nothing behind.
+    """
+    with contextlib.ExitStack() as parts:
+        directory.mkdir(parents=True, exist_ok=True)
+        # Mode 0700, and short: a socket's path has at most 108 bytes.
+        private = Path(tempfile.mkdtemp(prefix="rig-", dir="/tmp"))
+        parts.callback(shutil.rmtree, private, ignore_errors=True)
+        ram = Anonymous("rig-ram", options.memory << 20) if options.mapping else None
+        copies = Anonymous("rig-copies", 0)
+        for file in filter(None, (copies, ram)):
+            parts.callback(file.close)
+
+        monitor_end, monitor_theirs = socket.socketpair()
+        console_end, console_theirs = socket.socketpair()
+        stub = socket.socket(socket.AF_UNIX)
+        for end in (monitor_end, console_end):
+            parts.callback(end.close)
+        debugger = Debugger(directory, directory / "gdb.log", options.endian)
+        parts.callback(debugger.close)
+
+        with monitor_theirs, console_theirs, stub:
+            # QEMU is handed a socket that already listens: gdb need not wait, and nobody else can be there.
+            stub.bind(str(private / "gdb"))
+            stub.listen(1)
+            transcript = os.fspath((directory / "console.log").absolute()).replace(",", ",,")
+            wires = Wires(
+                f"socket,id=monitor,fd={monitor_theirs.fileno()}",
+                f"socket,id=debugger,fd={stub.fileno()},server=on,wait=off",
+                f"socket,id=console,fd={console_theirs.fileno()},logfile={transcript}",
+                ram.path if ram else "",
+            )
+            words = compose(build, options, image, wires)
+            inherited = [monitor_theirs.fileno(), stub.fileno(), copies.fd]
+            inherited += [ram.fd] if ram else []
+            inherited += [console_theirs.fileno()] if options.console else []
+            with (directory / "stdout.log").open("ab") as output:
+                process = Process(words, stderr=directory / "stderr.log", stdout=output, pass_fds=inherited)
+        parts.callback(process.release)
+
+        from rig.machine.monitor import Monitor  # while QEMU starts
+
+        monitor = Monitor(monitor_end, directory / "qmp.log")
+        parts.callback(monitor.close)
+        console = None
+        if options.console:
+            from rig.machine.console import Console
+
+            console = Console(console_end)
+            parts.callback(console.close)
+        try:
+            monitor.connect(deadline)
+            debugger.connect(private / "gdb", (agent.DONE, agent.FAULT), deadline)
+            shutil.rmtree(private)
+        except MachineError as error:
+            process.wait(Deadline(0.5))  # the connection ends a moment before the process
+            how = "QEMU did not come up" if process.alive else f"QEMU ended at start: {process.status()}"
+            line, tail = shlex.join(words), process.stderr_tail() or "empty"
+            raise LaunchError(f"{how} ({error.cause})\nstderr: {tail}\ncommand line: {line}") from error
+        return Running(process, monitor, debugger, console, ram, copies, parts.pop_all()), words

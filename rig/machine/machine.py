@@ -1,0 +1,371 @@
+"""The machine: a real QEMU as a :class:`rig.target.Target`.
+
+It moves batches to the agent and turns what comes back into outcomes.  It judges nothing: what may be
+different and what must not is the business of model and comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rig.deadline import Deadline
+from rig.machine import agent, command_line, device_tree
+from rig.machine.build import Build
+from rig.machine.debugger import Debugger
+from rig.machine.errors import AgentError, MachineError, Refused
+from rig.machine.execution import ANSWER, Execution, matches
+from rig.machine.launch import LOGS, Running, launch
+from rig.machine.memory import ByDebugger, Mapped, Saved
+from rig.model.environment import Environment, Node, Region
+from rig.program import Await, Call, Ending, Event, Host, MachineOptions, Outcome
+from rig.target import GuestMemory
+
+if TYPE_CHECKING:  # imported while QEMU starts
+    from rig.machine.console import Console
+
+#: seconds for a call without a limit of its own, and for a reset
+PATIENCE = 20.0
+
+
+class Machine:
+    """One QEMU of ``build``; a context manager that starts and closes it.
+
+    ``directory`` receives the logs, ``deadline`` bounds the start, ``image`` replaces the agent's image.  For one
+    thread at a time.  Every method raises :class:`MachineError` when rig or build failed to answer.
+    """
+
+    def __init__(
+        self,
+        build: Build,
+        options: MachineOptions,
+        directory: Path,
+        deadline: Deadline | None = None,
+        *,
+        image: Path | None = None,
+    ) -> None:
+        self.build = build
+        self.options = options
+        self.logs: Mapping[str, Path] = {name: directory / name for name in LOGS}
+        #: registers at the agent's entry: r1, r3..r7, msr
+        self.boot: Mapping[str, int] = {}
+        self.command_line: tuple[str, ...] = ()
+        #: RAM by every way there is: ``mapping`` (when there is one), ``pmemsave``, ``gdb``
+        self.memories: Mapping[str, GuestMemory] = {}
+        self._directory = directory
+        self._start_by = deadline or Deadline(PATIENCE)
+        self._image = image
+        self._codec = agent.Codec(options.endian)
+        self._running: Running | None = None
+        self._execution: Execution | None = None
+        self._environment: Environment | None = None
+        #: registers that only a record holds, as they stood at the last stop
+        self._carried: dict[str, int] = {}
+        #: events of the step before
+        self._recent: tuple[Event, ...] = ()
+        self._last_words = ""
+
+    # ---- life ----------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Machine:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Bring QEMU up and run the agent to its first stop.  Leaves nothing behind when it fails."""
+        with self._blamed():
+            image = self._image or agent.image(self.options.endian)
+            agent.check_image(image, self.options.endian)
+            running, self.command_line = launch(
+                self.build, self.options, self._directory, image, self._start_by
+            )
+            self._running = running
+            try:
+                size = self.options.memory << 20
+                by_debugger = ByDebugger(running.debugger, size)
+                saved = Saved(running.monitor, by_debugger, running.copies, size)
+                mapped = {} if running.ram is None else {"mapping": Mapped(running.ram, size)}
+                self.memories = {**mapped, "pmemsave": saved, "gdb": by_debugger}
+                self._execution = Execution(running, self.memory, saved, self._codec)
+                self._arrive(self._start_by)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """End QEMU and everything that belongs to it.  May be called twice."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            try:
+                running.close(politely=self._execution is None or self._execution.responsive)
+            finally:
+                self._last_words = running.process.last_words()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the QEMU process runs."""
+        return self._running is not None and self._running.process.alive
+
+    def last_words(self) -> str:
+        """Exit status or signal, and the end of QEMU's stderr."""
+        return self._last_words if self._running is None else self._running.process.last_words()
+
+    @property
+    def pastable(self) -> str:
+        """A command line that a person can paste.
+
+        QEMU then waits for gdb on port 1234; monitor and console are on the terminal.
+        """
+        image = self._image or agent.image(self.options.endian)
+        words = command_line.compose(self.build, self.options, image, command_line.BY_HAND)
+        return command_line.pastable(words)
+
+    # ---- parts ---------------------------------------------------------------------------------------------
+
+    @property
+    def _live(self) -> Execution:
+        if self._running is None or self._execution is None:
+            raise MachineError("the machine is not running: it was closed or never started")
+        return self._execution
+
+    @property
+    def debugger(self) -> Debugger:
+        """gdb, for registers and single steps while the guest stands."""
+        return self._live.live.debugger
+
+    @property
+    def console(self) -> Console:
+        """The live end of the guest's console; raises :class:`MachineError` when it has none."""
+        console = self._live.live.console
+        if console is None:
+            raise MachineError("the machine has no console: its options say console=False")
+        return console
+
+    @property
+    def memory(self) -> GuestMemory:
+        """RAM by the best way there is."""
+        if self._running is None:
+            raise MachineError("the machine's memory is gone: it was closed or never started")
+        return self.memories.get("mapping") or self.memories["pmemsave"]
+
+    @property
+    def environment(self) -> Environment:
+        """Memory map and device tree as of the last start or reset."""
+        if self._environment is None:
+            raise MachineError("the machine has no environment: it was never started")
+        return self._environment
+
+    # ---- the target ----------------------------------------------------------------------------------------
+
+    def call(self, calls: Sequence[Call], *, full: bool = True) -> list[Outcome]:
+        """Execute hypercalls in order; fewer outcomes than calls when one ends otherwise than ``returned``.
+
+        Events and console output of a batch are with its last outcome: which call they belong to cannot be
+        seen.  Calls that fit no single batch are split.  ``full`` chooses the kind of record; only a full one
+        can set and show registers other than r3..r12.
+        """
+        outcomes: list[Outcome] = []
+        room = agent.capacity(full)
+        for first in range(0, len(calls), room):
+            with self._blamed():
+                outcomes += self._batch(calls[first : first + room], full)
+            if outcomes[-1].ending != "returned":
+                break
+        return outcomes
+
+    def host(self, action: Host) -> Outcome:
+        """Carry out a QMP command.
+
+        ``answer`` is what QEMU sent: ``{"return": …}`` or ``{"error": {"class": …, "desc": …}}``.  After
+        ``system_reset`` the agent is run to its stop label again (ending ``reset``).
+        """
+        deadline = Deadline(PATIENCE if action.timeout is None else action.timeout)
+        with self._blamed():
+            live, began = self._live, _now()
+            ending: Ending = "returned"
+            answer: object = None
+            live.landed = False  # a command may move the program counter (inject-nmi, system_reset)
+            live.copies.forget()
+            try:
+                answer = {"return": live.live.monitor.execute(action.command, action.arguments, deadline)}
+                if action.command == "system_reset":
+                    live.expect_event("RESET", {}, deadline)
+                    ending = self._arrive(deadline)
+                elif action.command == "quit":
+                    live.live.process.wait(deadline)
+            except Refused as error:
+                answer = {"error": {"class": error.error_class, "desc": error.description}}
+            except MachineError:
+                if not live.dead():
+                    raise
+            return replace(self._left(began, ending if self.alive else "died"), answer=answer)
+
+    def wait(self, event: Await) -> Outcome:
+        """Wait for an event.  One that came with the step before satisfies it, and is in that outcome only.
+
+        Raises :class:`Timeout` when it does not come.  The guest stands still meanwhile, and with it QEMU's
+        virtual clock.
+        """
+        with self._blamed():
+            began = _now()
+            if not any(matches(seen, event.event, event.data) for seen in self._recent):
+                self._live.expect_event(event.event, event.data, Deadline(event.timeout))
+            return self._left(began, "returned" if self.alive else "died")
+
+    def reset(self) -> None:
+        """As after a start: RAM zero but for what QEMU puts there, agent at its stop label.
+
+        QEMU keeps NVRAM, the offset of the clock and plugged devices over a reset, and does not clear GPRs.
+        """
+        with self._blamed():
+            deadline = Deadline(PATIENCE)
+            live = self._live
+            if live.live.debugger.running:
+                live.live.debugger.interrupt(Deadline(ANSWER))
+            memory = self.memory
+            assert isinstance(memory, Mapped | Saved)
+            memory.clear()
+            live.landed = False
+            live.take_events("reset")
+            live.live.monitor.execute("system_reset", None, deadline)
+            live.expect_event("RESET", {}, deadline)
+            self._arrive(deadline)
+            self._left(_now(), "reset")
+            self._recent = ()
+
+    # ---- batches -------------------------------------------------------------------------------------------
+
+    def begin(self, vectors: bytes, count: int, *, full: bool = False) -> None:
+        """Let the guest run a batch of ``count`` ready-made vectors and return at once.
+
+        No record is prepared and none is looked at: the fast way, for campaigns.  :meth:`finish` must follow.
+        """
+        with self._blamed():
+            self._live.post(vectors, count, full)
+            self._live.resume(Deadline(ANSWER))
+
+    def finish(self, count: int, deadline: Deadline, *, full: bool = False) -> tuple[Ending, bytes]:
+        """Wait for the batch that :meth:`begin` started: how it ended, and its records."""
+        with self._blamed():
+            ending = self._live.settle(deadline)
+            self._recent = self._live.take_events(ending)
+            return ending, self._records(count, full)
+
+    def _batch(self, calls: Sequence[Call], full: bool) -> list[Outcome]:
+        befores = [self._codec.registers(call, full) for call in calls]
+        vectors = b"".join(self._codec.vector(before, full) for before in befores)
+        deadline = _limit(calls)
+        live, began = self._live, _now()
+        where = agent.records_at(len(calls), full)
+        blank = agent.UNWRITTEN * agent.size(full)
+        try:
+            self.memory.write(where, blank * len(calls))
+            live.post(vectors, len(calls), full)
+            live.resume(deadline)
+            ending = live.settle(deadline)
+        except MachineError:
+            if not live.dead():
+                raise
+            ending = "died"
+        data = self._records(len(calls), full)
+        last = self._left(began, ending)
+
+        pieces = [data[at : at + len(blank)] for at in range(0, len(data), len(blank))]
+        done = next((index for index, piece in enumerate(pieces) if piece == blank), len(pieces))
+        if ending == "returned" and done < len(calls):
+            raise AgentError(f"the agent says that it is done, but wrote only {done} of {len(calls)} records")
+        outcomes = []
+        for index, (before, piece) in enumerate(zip(befores, pieces[:done], strict=False)):
+            after = self._codec.record(piece, full)
+            if full:
+                before |= self._carried | {"sprg0": agent.MAILBOX, "sprg1": where + index * len(blank)}
+                self._carried = {name: after[name] for name in self._carried}
+            outcomes.append(Outcome(registers=after, before=before, clock=last.clock))
+        if ending == "returned":
+            return [*outcomes[:-1], replace(last, registers=outcomes[-1].registers, before=befores[-1])]
+        # The call after the last record is the one that did not come back.
+        return [*outcomes, replace(last, before=befores[done] if done < len(befores) else {})]
+
+    def _records(self, count: int, full: bool) -> bytes:
+        if not self.alive and "mapping" not in self.memories:
+            return b""
+        return self.memory.read(agent.records_at(count, full), count * agent.size(full))
+
+    # ---- steps ---------------------------------------------------------------------------------------------
+
+    def _arrive(self, deadline: Deadline) -> Ending:
+        """From a start or reset to the agent's stop label; reads what is new."""
+        live = self._live
+        live.resume(deadline)
+        ending = live.settle(deadline)
+        if ending != "reset":
+            raise AgentError(
+                f"the agent did not become ready within {deadline.seconds:g} s (ending: {ending})",
+                last_words=self.last_words() if ending == "died" else live.late,
+            )
+        self.boot = live.mailbox().boot
+        self._carried = self.debugger.registers(("msr", "srr0", "srr1"), deadline)
+        self._environment = self._look_around()
+        return ending
+
+    def _look_around(self) -> Environment:
+        memory = self.memory
+        at = self.boot["r3"]
+        try:
+            fdt = Region(at, device_tree.total_size(memory.read(at, 8)))
+            tree = device_tree.parse(memory.read(fdt.start, fdt.length))
+        except ValueError as error:
+            if "x-vof=on" not in ",".join(self.options.options):  # its tree is not in guest memory
+                raise MachineError(
+                    f"no device tree at {at:#x}, where r3 pointed at entry: {error}"
+                ) from error
+            fdt, tree = Region(0, 0), Node("")
+        ram = device_tree.memory(tree) or (Region(0, self.options.memory << 20),)
+        return Environment(ram, agent.REGION, fdt, tree, self.build.version, self.options)
+
+    def _left(self, began: tuple[float, float], ending: Ending) -> Outcome:
+        """The outcome of a step, registers excepted."""
+        live = self._live
+        self._recent = live.take_events(ending)
+        words = {"died": live.live.process.last_words(), "running": live.late}.get(ending, "")
+        return Outcome(
+            ending,
+            events=self._recent,
+            console=b"" if live.live.console is None else live.live.console.drain(),
+            last_words=words,
+            seconds=time.monotonic() - began[1],
+            clock=(began[0], time.time()),
+        )
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """Errors leave with the build that they belong to and its last words."""
+        try:
+            yield
+        except MachineError as error:
+            error.build = error.build or f"{os.fspath(self.build.path)} ({self.build.version_text})"
+            if self._running is not None and not self._running.process.alive:
+                error.last_words = error.last_words or self.last_words()
+            raise
+
+
+def _now() -> tuple[float, float]:
+    """UTC in seconds since the epoch, and the monotonic clock."""
+    return time.time(), time.monotonic()
+
+
+def _limit(calls: Sequence[Call]) -> Deadline:
+    """By when a batch must be back: the sum of its calls' own limits, plus the default if any has none."""
+    own = sum(call.timeout for call in calls if call.timeout is not None)
+    return Deadline(own + (PATIENCE if any(call.timeout is None for call in calls) else 0.0))

@@ -1,0 +1,62 @@
+"""What the contract expects of a host action: the QMP events it causes, and how the step ends.
+
+QMP's own answer is judged where the monitor is known; this is about what the action does to the machine.
+A family module adds ``HOST_ACTIONS`` of its own, which take precedence over these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from rig.model import rtas
+from rig.model.expectation import Case, Expectation, ExpectedEvent
+from rig.model.hypercall import State
+from rig.program import Ending, Host
+
+#: gives the expectation for a host action in a state; must not change the state
+HostReference = Callable[[Host, State], Expectation]
+
+SOURCE = "QEMU QMP reference, run state events"
+
+
+def emits(*events: ExpectedEvent, ending: Ending = "returned") -> HostReference:
+    """A host action that succeeds with these events."""
+
+    def expect(action: Host, _: State) -> Expectation:
+        return Expectation(action.command, (Case("done", events=events, ending=ending, rule=SOURCE),))
+
+    return expect
+
+
+#: What QMP documents.  Between two calls the machine stands at a breakpoint, so stopping it need not be an
+#: event.
+MACHINE: Mapping[str, HostReference] = {
+    "system_reset": emits(ExpectedEvent("RESET", {"guest": False}), ending="reset"),
+    "system_powerdown": emits(ExpectedEvent("POWERDOWN")),
+    "system_wakeup": emits(ExpectedEvent("WAKEUP")),
+    "stop": emits(ExpectedEvent("STOP", required=False)),
+    "cont": emits(ExpectedEvent("RESUME", required=False)),
+}
+
+
+def collect(families: Iterable[object]) -> Mapping[str, HostReference]:
+    """Host actions by QMP command; raises :class:`ValueError` when two families describe the same one."""
+    actions: dict[str, HostReference] = {}
+    for family in families:
+        own: Mapping[str, HostReference] = getattr(family, "HOST_ACTIONS", {})
+        twice = actions.keys() & own.keys()
+        if twice:
+            raise ValueError(f"two families describe the host action {', '.join(sorted(twice))}: keep one")
+        actions.update(own)
+    return {**MACHINE, **actions}
+
+
+HOST_ACTIONS = collect(rtas.FAMILIES)
+
+_quiet = emits()
+
+
+def expect(action: Host, state: State) -> Expectation:
+    """The expectation for an action; one that must fail, or that nothing describes, causes no event."""
+    reference = _quiet if action.fails is not None else HOST_ACTIONS.get(action.command, _quiet)
+    return reference(action, state)

@@ -1,0 +1,240 @@
+"""H_LOGICAL_MEMOP (0xf001): one operation on a range of guest-physical memory.
+
+The contract is QEMU's hcall document and the patch that introduced the call, with its review; it is not
+what a build happens to do.  Elements are processed one after another in the contract; whole ranges are
+computed here at once, which is the same because the direction follows the overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rig.model.address import SPACE, in_ram, in_window, load, pieces, ram_of
+from rig.model.environment import Region
+from rig.model.expectation import Breach, Case, Exactly, Expectation, OneOf, Scratch, Write
+from rig.model.hypercall import (
+    H_PARAMETER,
+    H_SUCCESS,
+    MASK64,
+    Argument,
+    Hypercall,
+    Kind,
+    State,
+    returns,
+    unsigned,
+)
+from rig.model.memory import Memory
+from rig.program import H_LOGICAL_MEMOP
+
+#: as posted on 2012-05-25 (every operation but 0 inverts), and after its review
+REVISIONS = ("posted-v2", "merged")
+
+PATCH = "QEMU patch 'spapr: Add memop hypercall', v2 of 2012-05-25"
+REVIEW = "review of QEMU patch 'spapr: Add memop hypercall', v2: operations above 1 are invalid"
+DOCUMENT = "QEMU docs/specs/ppc-spapr-hcalls, H_LOGICAL_MEMOP"
+
+#: the largest number of elements (PATCH)
+MAX_COUNT = 0x8000_0000
+#: log2 of the largest element, 8 bytes (DOCUMENT)
+MAX_ESIZE = 3
+
+Bytes = NDArray[np.uint8]
+
+XOR_INVERTS = Breach(
+    "memop.xor-inverts",
+    "operation 1 stores the inverted source where the document says xor",
+    f"{DOCUMENT}, operation 1",
+)
+OUTSIDE_MEMORY = Breach(
+    "memop.outside-memory",
+    "a range that is not all memory is accepted: what is not there reads as zero and drops stores",
+    f"{DOCUMENT}: H_PARAMETER for an invalid argument",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What is stored, from the source's bytes and the destination's old ones."""
+
+    name: str
+    store: Callable[[Bytes, Bytes], Bytes]
+    breach: Breach | None = None
+    rule: str = PATCH
+
+
+COPY = Operation("copy", lambda source, _: source)
+INVERT = Operation("invert", lambda source, _: ~source)
+INVERT_FOR_XOR = Operation("invert", INVERT.store, XOR_INVERTS)
+XOR = Operation("xor", lambda source, old: source ^ old, rule=DOCUMENT)
+
+
+def operations(op: int, revision: str) -> tuple[Operation, ...]:
+    """What operation ``op`` may mean, the meaning that its users rely on first; none when it is invalid."""
+    if op == 0:
+        return (COPY,)
+    if op == 1:
+        return INVERT_FOR_XOR, XOR
+    return (INVERT,) if revision == "posted-v2" else ()
+
+
+def expect(registers: Mapping[str, int], state: State) -> Expectation:
+    """The expectation for r4 destination, r5 source, r6 log2 of the element size, r7 count, r8 operation."""
+    dst, src, esize, count, op = (registers.get(f"r{number}", 0) for number in range(4, 9))
+    length = count << min(esize, MAX_ESIZE)
+    meanings = operations(op, state.revision)
+    faults = _faults(dst, src, esize, count, known=bool(meanings))
+    facts = faults | _facts(state, dst, src, esize, length)
+    return Expectation(
+        "H_LOGICAL_MEMOP",
+        _cases(state, facts, faults, dst, src, length, meanings),
+        {"destination": dst, "source": src, "esize": esize, "count": count, "operation": op},
+        facts,
+        None if "mmio" in facts else ram_of(state, dst, length) + ram_of(state, src, length),
+    )
+
+
+def _cases(
+    state: State,
+    facts: frozenset[str],
+    faults: frozenset[str],
+    dst: int,
+    src: int,
+    length: int,
+    meanings: tuple[Operation, ...],
+) -> tuple[Case, ...]:
+    refused = returns(
+        H_PARAMETER, f"{DOCUMENT}; {REVIEW}" if "op-over-1" in faults else f"{DOCUMENT}; {PATCH}"
+    )
+    if faults == {"invalid-esize"} and {"count-zero", "esize-31-up"} <= facts:
+        # The patch shifts a 32-bit int by the element size before it looks at it: C leaves that undefined.
+        either = OneOf((unsigned(H_PARAMETER), H_SUCCESS))
+        return (Case("H_PARAMETER or H_SUCCESS", {"r3": either}, rule=PATCH),)
+    if faults:
+        return (refused,)
+    if not length:
+        return (returns(H_SUCCESS, PATCH),)
+    if "mmio" in facts:
+        return (_through_window(state, dst, length),)
+    outside = bool(facts & {"destination-outside", "source-outside"})
+    performed = tuple(
+        Case(
+            operation.name,
+            {"r3": Exactly(H_SUCCESS)},
+            writes=tuple(stores(state.memory, operation, dst, src, length)),
+            breach=OUTSIDE_MEMORY if outside else operation.breach,
+            rule=operation.rule,
+        )
+        for operation in meanings
+    )
+    return (refused, *performed) if outside else performed
+
+
+def _faults(dst: int, src: int, esize: int, count: int, *, known: bool) -> frozenset[str]:
+    """What makes the arguments invalid, memory aside."""
+    faults = set()
+    if count > MAX_COUNT:
+        faults.add("count-over-limit")
+    if esize > MAX_ESIZE:
+        faults.add("invalid-esize")
+    elif (dst | src) & ((1 << esize) - 1):
+        faults.add("misaligned")
+    if not known:
+        faults.add("op-over-1")
+    return frozenset(faults)
+
+
+def _facts(state: State, dst: int, src: int, esize: int, length: int) -> frozenset[str]:
+    """Stable words for the situation; ``length`` is in bytes."""
+    facts = set()
+    if not length:
+        facts.add("count-zero")
+    if esize >= 31:
+        facts.add("esize-31-up")
+    for name, start in (("destination", dst), ("source", src)):
+        if not in_ram(state, start, length):
+            facts.add(f"{name}-outside")
+            if ram_of(state, start, length):
+                facts.add(f"{name}-straddles-end")
+        if start + length > SPACE:
+            facts.add("wraps")
+        if in_window(state, start, length):
+            facts.add("mmio")
+    if length and dst == src:
+        facts.add("in-place")
+    elif 0 < dst - src < length:
+        facts.add("overlap-backward")
+    elif 0 < src - dst < length:
+        facts.add("overlap-forward")
+    return frozenset(facts)
+
+
+def _through_window(state: State, dst: int, length: int) -> Case:
+    """A range with device memory in it: whether a device answers, and what, the model does not know.
+
+    Reaching I/O is what the call is for (DOCUMENT), so it may succeed; where no device answers the address
+    is invalid.
+    """
+    return Case(
+        "through a window",
+        {"r3": OneOf((H_SUCCESS, unsigned(H_PARAMETER)))},
+        scratch=tuple(Scratch(address, size, DOCUMENT) for address, size in ram_of(state, dst, length)),
+        rule=DOCUMENT,
+    )
+
+
+def stores(memory: Memory, operation: Operation, dst: int, src: int, length: int) -> Iterable[Write]:
+    """What ``operation`` on ``length`` bytes leaves in RAM; zero is loaded and nothing stored elsewhere.
+
+    From the last element to the first when the destination starts inside the source range (PATCH), all in
+    64-bit arithmetic: where the source range runs over the top of the address space an overlap goes unseen
+    and stored elements are loaded again, ``distance`` bytes further on.
+    """
+    backward = src <= dst < (src + length) & MASK64
+    distance = (dst - src) & MASK64
+    block = length if backward else min(distance or length, length)
+    done: list[Write] = []
+    for piece in pieces(memory.ram, dst, length):
+        old = np.frombuffer(memory.read(piece.address, piece.length), np.uint8)
+        new = np.empty_like(old)
+        size = min(block, piece.length)
+        loaded = load(memory, (src + piece.offset) & MASK64, size)
+        if not backward:
+            _patch(loaded, (src + piece.offset) & MASK64, done)
+        new[:size] = operation.store(np.frombuffer(loaded, np.uint8), old[:size])
+        for at in range(size, piece.length, size):
+            end = min(at + size, piece.length)
+            new[at:end] = operation.store(new[at - size : end - size], old[at:end])
+        done.append(Write(piece.address, new.tobytes(), operation.rule))
+    return done
+
+
+def _patch(data: bytearray, address: int, writes: Iterable[Write]) -> None:
+    """Bring ``data``, loaded at ``address``, to what it is after ``writes``."""
+    for write in writes:
+        for piece in pieces((Region(write.address, len(write.data)),), address, len(data)):
+            start = piece.address - write.address
+            data[piece.offset : piece.offset + piece.length] = write.data[start : start + piece.length]
+
+
+HYPERCALLS = (
+    Hypercall(
+        H_LOGICAL_MEMOP,
+        "H_LOGICAL_MEMOP",
+        (
+            Argument("destination", Kind.ADDRESS, "guest physical, aligned to the element size"),
+            Argument("source", Kind.ADDRESS, "guest physical, aligned to the element size"),
+            Argument("esize", Kind.SHIFT, "log2 of the element size in bytes: 0, 1, 2 or 3"),
+            Argument("count", Kind.COUNT, "number of elements, at most 0x80000000"),
+            Argument("operation", Kind.OPERATION, "0 copy; 1 xor by the document, invert by the patch"),
+        ),
+        "Applies an operation to each element of a range, as memmove does where source and destination "
+        "overlap. H_PARAMETER for a count above 0x80000000, an element size other than 1, 2, 4 or 8 bytes, a "
+        "misaligned address, an operation above 1, or a range that is not all memory.",
+        f"{DOCUMENT}; {PATCH}",
+        expect,
+    ),
+)

@@ -1,0 +1,279 @@
+"""get-time-of-day and set-time-of-day (LoPAR 7.3.2): the partition's clock against the host's.
+
+The model keeps no running clock: it knows how far the guest's clock may be from the host's and judges a
+reading by the host's time just before and after the call.  Times are seconds since 1970-01-01 00:00:00 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from math import inf, isfinite, ulp
+
+from rig.model.environment import Environment
+from rig.model.expectation import ExpectedEvent, Permitted, Relation, Satisfies, Unspecified
+from rig.model.hypercall import Argument, Kind, State
+from rig.model.rtas.service import (
+    BUSY,
+    EXTENDED_DELAY,
+    HARDWARE_ERROR,
+    PARAMETER_ERROR,
+    SUCCESS,
+    Reply,
+    Request,
+    Service,
+    only_block,
+    put_off,
+)
+from rig.program import Outcome
+from rig.target import GuestMemory
+
+GET_SHAPE = "R1-7.3.2.2-1"
+GET_TIME = "R1-7.3.2.2-2"
+SET_SHAPE = "R1-7.3.2.3-1"
+SET_TIME = "R1-7.3.2.3-2"
+SET_RANGE = "R1-7.3.2.3-3"
+CALENDAR = "R1-7.3.2.1-1"
+
+#: seconds by which a clock may be coarse (LoPAR R1-2.9-7)
+RESOLUTION = 1.0
+
+#: Years that a platform must accept.  LoPAR leaves the range to it (SET_RANGE); a clock that cannot show
+#: the years of a signed 32-bit time would not tell every Linux guest the time.
+SUPPORTED = range(1970, 2038)
+
+#: names and limits of month, day, hour, minute, second, nanosecond (LoPAR R1-7.3.2.1-1, Table of
+#: get-time-of-day)
+LIMITS = (
+    ("month", 1, 12),
+    ("day", 1, 31),
+    ("hour", 0, 23),
+    ("minute", 0, 59),
+    ("second", 0, 59),
+    ("nanosecond", 0, 999_999_999),
+)
+FIELDS = ("year", *(name for name, _, _ in LIMITS))
+
+#: days in 400 years, after which the calendar repeats
+CYCLE = 146_097
+EPOCH = date(1970, 1, 1).toordinal()
+
+
+def in_limits(fields: Sequence[int]) -> bool:
+    """Whether each of month, day, … nanosecond is within its own limits; they may still be no date."""
+    return all(low <= value <= high for value, (_, low, high) in zip(fields[1:], LIMITS, strict=True))
+
+
+def seconds_of(fields: Sequence[int]) -> float | None:
+    """The time that year, month, day, hour, minute, second, nanosecond name; ``None`` when there is no
+    such date.
+
+    Years beyond those of :mod:`datetime` count too: the call's year is a cell of 32 bits.
+    """
+    year, month, day, hour, minute, second, nanosecond = fields
+    if not in_limits(fields):
+        return None
+    cycles, year = divmod(year, 400)
+    try:
+        days = date(2000 + year, month, day).toordinal() - EPOCH
+    except ValueError:
+        return None
+    days += (cycles - 5) * CYCLE
+    return ((days * 24 + hour) * 60 + minute) * 60 + second + nanosecond / 1e9
+
+
+def fields_of(seconds: float) -> tuple[int, ...]:
+    """The seven fields of a time; the inverse of :func:`seconds_of` to a microsecond."""
+    whole, rest = divmod(seconds, 86_400)
+    cycles, days = divmod(int(whole) + EPOCH - date(2000, 1, 1).toordinal(), CYCLE)
+    when = datetime(2000, 1, 1) + timedelta(days=days, seconds=rest)
+    return (
+        when.year + 400 * cycles,
+        when.month,
+        when.day,
+        when.hour,
+        when.minute,
+        when.second,
+        when.microsecond * 1000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """What is known of the guest's clock.
+
+    Guest time minus host time lies in ``slow``..``fast``; guest time is not before ``floor``.  A clock
+    that is not ``steady`` stands while the machine does, and never runs faster than the host.
+    """
+
+    slow: float = 0.0
+    fast: float = 0.0
+    floor: float = -inf
+    steady: bool = True
+
+    def bounds(self, host: tuple[float, float]) -> tuple[float, float]:
+        """Between which times a reading may lie that was made between two host times."""
+        low, high = max(self.floor, host[0] + self.slow), host[1] + self.fast
+        # Years of ten digits leave a float less than a second's precision.
+        return low - RESOLUTION - 4 * ulp(low), high + RESOLUTION + 4 * ulp(high)
+
+    def at(self, guest: float, host: tuple[float, float]) -> Reckoning:
+        """What is known of a clock that stood at ``guest`` between two host times."""
+        low, high = host
+        if self.steady:
+            return Reckoning(guest - high, guest - low)
+        return Reckoning(-inf, guest - low, guest, steady=False)
+
+    def after(self, guest: float, host: tuple[float, float]) -> Reckoning:
+        """What is known after a reading.
+
+        One that was foreseen changes nothing for a steady clock, so that drift adds up until it shows.
+        """
+        low, high = self.bounds(host)
+        if self.steady and isfinite(low) and isfinite(high) and low <= guest <= high:
+            return self
+        return self.at(guest, host)
+
+    def lost(self) -> Reckoning:
+        """What is known when nothing is."""
+        return replace(self, slow=-inf, fast=inf, floor=-inf)
+
+
+def first_reckoning(environment: Environment) -> Reckoning:
+    """What ``-rtc`` says: the host's UTC unless told otherwise."""
+    words = environment.options.arguments
+    settings: dict[str, str] = {}
+    for option, value in pairwise(words):
+        if option in ("-rtc", "--rtc"):
+            settings.update(part.partition("=")[::2] for part in value.split(","))
+    steady = settings.get("clock", "host") != "vm"
+    base = settings.get("base", "utc")
+    if base == "utc":
+        return Reckoning(0.0 if steady else -inf, 0.0, steady=steady)
+    if base == "localtime":
+        return Reckoning(-inf, inf, steady=steady)
+    start = datetime.fromisoformat(base).replace(tzinfo=UTC).timestamp()
+    return Reckoning(-inf, inf, start, steady=steady)
+
+
+class Clock:
+    """The partition's clock; it outlives a reset (LoPAR R1-2.9-7: non-volatile, runs continuously)."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.reckoning = first_reckoning(environment)
+
+    def reset(self, environment: Environment) -> None:
+        """Nothing: the clock runs on."""
+
+
+def _read(memory: GuestMemory, rets: int) -> tuple[int, ...]:
+    data = memory.read(rets + 4, 4 * len(FIELDS))
+    return tuple(int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data), 4))
+
+
+def _outputs(state: State) -> tuple[Permitted, ...]:
+    """The permitted fields; canonical is the middle of what a model target's clock may show."""
+    low, high = state.of(Clock).reckoning.bounds((state.now, state.now))
+    middle = (low + high) / 2 if isfinite(low + high) else max(low + RESOLUTION, 0.0)
+    year, *rest = fields_of(middle)
+
+    def within(low: int, high: int, canonical: int) -> Satisfies:
+        return Satisfies(lambda value: low <= value <= high, f"{low}..{high}", canonical)
+
+    limited = (within(low, high, value) for value, (_, low, high) in zip(rest, LIMITS, strict=True))
+    return Unspecified(year), *limited
+
+
+def _get(request: Request) -> tuple[Reply, ...]:
+    clock = request.state.of(Clock)
+    reckoning = clock.reckoning
+
+    def holds(outcome: Outcome, memory: GuestMemory) -> str | None:
+        fields = _read(memory, request.rets)
+        shown = seconds_of(fields)
+        text = "{}-{:02}-{:02} {:02}:{:02}:{:02}.{:09}".format(*fields)
+        if shown is None:  # a field beyond its own limits is reported cell by cell
+            return f"there is no {text}" if in_limits(fields) else None
+        low, high = reckoning.bounds(outcome.clock)
+        if low <= shown <= high:
+            return None
+        return f"the clock shows {text} ({shown:.3f}), expected {low:.3f}..{high:.3f} seconds since 1970"
+
+    def adopt(outcome: Outcome) -> None:
+        shown = seconds_of(_read(request.state.memory, request.rets))
+        if shown is not None:
+            clock.reckoning = reckoning.after(shown, outcome.clock)
+
+    read = Reply(
+        SUCCESS,
+        _outputs(request.state),
+        rule=CALENDAR,
+        relations=(Relation("rtas.time-of-day", holds, GET_TIME),),
+        effect=adopt if request.exact else None,
+    )
+    return (read, *put_off(GET_SHAPE, BUSY, *EXTENDED_DELAY))
+
+
+def _set(request: Request) -> tuple[Reply, ...]:
+    clock = request.state.of(Clock)
+    fields = request.args[: len(FIELDS)]
+    time = seconds_of(fields)
+
+    def adopt(outcome: Outcome) -> None:
+        known = clock.reckoning
+        clock.reckoning = known.lost() if time is None else known.at(time, outcome.clock)
+
+    done = Reply(
+        SUCCESS,
+        rule=SET_TIME,
+        # QEMU's own event, at most one a second; its offset depends on -rtc
+        events=(ExpectedEvent("RTC_CHANGE", required=False),),
+        effect=adopt,
+    )
+    refused = Reply(PARAMETER_ERROR, rule=SET_RANGE)
+    later = put_off(SET_SHAPE, *EXTENDED_DELAY)
+    if time is None:
+        # The caller breaks CALENDAR; LoPAR is silent on the status, and 7.2.7 names -3 as the right one.
+        return (refused, done, *later)
+    return (done, *later) if fields[0] in SUPPORTED else (done, refused, *later)
+
+
+def _set_facts(request: Request) -> frozenset[str]:
+    facts = set()
+    if seconds_of(request.args[: len(FIELDS)]) is None:
+        facts.add("no-such-date")
+    if request.args[0] not in SUPPORTED:
+        facts.add("year-unusual")
+    return frozenset(facts)
+
+
+SERVICES: tuple[Service, ...] = (
+    Service(
+        "get-time-of-day",
+        (),
+        FIELDS,
+        ((0, 8),),
+        frozenset({SUCCESS, HARDWARE_ERROR, BUSY, *EXTENDED_DELAY}),
+        "Reads the partition's clock in UTC.",
+        "LoPAR 7.3.2.2",
+        (GET_SHAPE, GET_TIME, CALENDAR),
+        _get,
+        buffers=only_block,
+    ),
+    Service(
+        "set-time-of-day",
+        tuple(Argument(name, Kind(name)) for name in FIELDS),
+        (),
+        ((7, 1),),
+        frozenset({SUCCESS, HARDWARE_ERROR, PARAMETER_ERROR, *EXTENDED_DELAY}),
+        "Sets the partition's clock, in UTC; -3 for a date outside the range that the platform supports.",
+        "LoPAR 7.3.2.3",
+        (SET_SHAPE, SET_TIME, SET_RANGE, CALENDAR),
+        _set,
+        _set_facts,
+    ),
+)
+
+__all__ = ["SERVICES", "Clock", "Reckoning", "fields_of", "first_reckoning", "seconds_of"]

@@ -1,0 +1,1 @@
+"""Scenarios: what is tested, as YAML programs and Python scripts, and how they are found and loaded."""

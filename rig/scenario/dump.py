@@ -1,0 +1,88 @@
+"""Write a program as a scenario file, so that ``rig replay`` can run it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from rig.program import Await, Call, Host, MachineOptions, Ref, Rtas, Seed, Step, Value
+from rig.scenario.script import Scenario
+
+
+def dump_program(scenario: Scenario, steps: Iterable[Step]) -> str:
+    """The YAML text of one scenario with the given steps."""
+    entry: dict[str, Any] = {"name": scenario.name.rpartition("/")[2], "summary": scenario.summary}
+    machine = _machine(scenario.machine)
+    if machine:
+        entry["machine"] = machine
+    entry["steps"] = [_step(step) for step in steps]
+    return yaml.safe_dump({"scenarios": [entry]}, sort_keys=False, width=120)
+
+
+def _machine(options: MachineOptions) -> dict[str, Any]:
+    plain = MachineOptions()
+    names = (
+        "memory",
+        "cpu",
+        "machine",
+        "options",
+        "smp",
+        "devices",
+        "arguments",
+        "mapping",
+        "console",
+        "endian",
+    )
+    return {
+        name: _plain(getattr(options, name))
+        for name in names
+        if getattr(options, name) != getattr(plain, name)
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    match step:
+        case Seed():
+            body: dict[str, Any] = {"at": _value(step.address)}
+            if step.cells:
+                body |= {"cells": [_value(cell) for cell in step.cells], "width": step.width}
+            else:
+                body["bytes"] = step.data.hex(" ")
+            kind = "seed"
+        case Call():
+            kind, body = "call", {"opcode": _value(step.opcode), "args": [_value(arg) for arg in step.args]}
+            if step.registers:
+                body["registers"] = {name: hex(value) for name, value in step.registers.items()}
+        case Rtas():
+            kind = "rtas"
+            service = step.service if isinstance(step.service, str) else _value(step.service)
+            body = {"service": service, "args": [_value(arg) for arg in step.args], "nret": _value(step.nret)}
+            body["block"] = _value(step.block)
+            for name in ("nargs", "address"):
+                if getattr(step, name) is not None:
+                    body[name] = _value(getattr(step, name))
+        case Host():
+            kind, body = "host", {"command": step.command, "arguments": _plain(step.arguments)}
+            if step.fails is not None:
+                body["fails"] = step.fails
+        case Await():
+            kind, body = "await", {"event": step.event, "data": _plain(step.data), "timeout": step.timeout}
+    if step.name:
+        body["name"] = step.name
+    if isinstance(step, Call | Rtas | Host) and step.timeout is not None:
+        body["timeout"] = step.timeout
+    return {kind: body}
+
+
+def _value(value: Value) -> str:
+    return value.text if isinstance(value, Ref) else hex(value)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return value
