@@ -212,7 +212,8 @@ class Runner:
     def _evidence(self, scenario: Scenario, build: Build, machine: Machine, judgement: Judgement) -> str:
         if self.settings.evidence is None:
             return ""
-        name = f"{scenario.name.replace('/', '-')}-{build.version_text}"
+        version = ".".join(map(str, build.version))
+        name = f"{scenario.name.replace('/', '-')}--{version}-{build.sha256[:8]}"
         folder = self.settings.evidence / name
         evidence.write(
             folder,

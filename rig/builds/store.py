@@ -1,8 +1,9 @@
 """The store of builds: where they lie, how one gets in, and how a name becomes a command line.
 
 A build is a folder with a ``manifest.json``; everything else in it belongs to whoever filled it.  A folder
-appears under its name only when it is complete, so a reader needs no lock.  The store knows nothing of
-Debian (:mod:`rig.builds.debian`) and does not judge a binary (:mod:`rig.machine.build`).
+appears under its name only when it is complete, so a reader needs no lock (while one is being replaced, it
+is missing for a moment).  The store knows nothing of Debian (:mod:`rig.builds.debian`) and does not judge a
+binary (:mod:`rig.machine.build`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 #: what ``rig builds fetch`` can bring: Debian suites with a qemu-system-ppc that runs on any newer kernel
 FETCHABLE = tuple(
@@ -78,7 +79,7 @@ class Manifest:
     """
 
     name: str
-    argv: tuple[str, ...]
+    argv: Annotated[tuple[str, ...], Field(min_length=1)]
     data_dir: str | None
     fetched_at: str
     packages: tuple[Package, ...] = ()

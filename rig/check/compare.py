@@ -7,9 +7,9 @@ does not know deviations: what it reports is the contract's view.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
-from rig.check.memory_diff import Difference, differences
+from rig.check.memory_diff import Difference, adopt, differences, unequal
 from rig.check.violation import Reporter, Violation
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.program import Event, Outcome
@@ -27,12 +27,18 @@ CR_PRESERVED = 0x00FF_F000
 class Comparison:
     """Compares steps one after another against one model memory and one observed memory.
 
-    ``ignored`` are the (start, end) ranges that belong to the rig: mailbox and batch area.
+    ``ignored`` are the (start, end) ranges that belong to the rig: mailbox and batch area.  ``late`` names
+    events of earlier steps that may come at any time.
     """
 
     def __init__(
-        self, model: GuestMemory, observed: GuestMemory, ignored: Sequence[tuple[int, int]] = ()
+        self,
+        model: GuestMemory,
+        observed: GuestMemory,
+        ignored: Sequence[tuple[int, int]] = (),
+        late: Set[str] = frozenset(),
     ) -> None:
+        self.late = late
         self.model = model
         self.observed = observed
         self.ignored = tuple(sorted(ignored))
@@ -62,7 +68,7 @@ class Comparison:
             report.add(
                 "console", "wrong console output", expected=repr(case.console), observed=repr(outcome.console)
             )
-        _events(case.events, outcome.events, report)
+        _events(case.events, [event for event in outcome.events if event.name not in self.late], report)
         return case, report.violations
 
     def sweep(self, steps: Sequence[tuple[int, Expectation]]) -> list[Violation]:
@@ -108,9 +114,7 @@ class Comparison:
         )
         bytes_wrong = 0
         for write in case.writes:
-            seen = self.observed.read(write.address, len(write.data))
-            if seen != write.data:
-                bytes_wrong += sum(a != b for a, b in zip(seen, write.data, strict=True))
+            bytes_wrong += unequal(write.data, self.observed.read(write.address, len(write.data)))
         return wrong, bytes_wrong
 
     def _cell(self, address: int, width: int) -> int:
@@ -120,7 +124,7 @@ class Comparison:
         for write in case.writes:
             self.model.write(write.address, write.data)
         for scratch in case.scratch:
-            self.model.write(scratch.address, self.observed.read(scratch.address, scratch.length))
+            adopt(self.model, self.observed, scratch.address, scratch.address + scratch.length)
         for cell in case.cells:
             value = self._cell(cell.address, cell.width)
             if not cell.permitted.permits(value):

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rig.check.compare import Comparison
+from rig.check.memory_diff import adopt
 from rig.check.violation import Reporter, Violation
 from rig.machine.errors import Timeout
-from rig.model.environment import Region
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
 from rig.program import Await, Call, Host, Outcome, Ref, Seed, Step
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Scenario, Stage
-from rig.target import GuestMemory, Target
+from rig.target import Target
 
 #: mailbox and batch area: the rig's own, changed by every batch (images/PROTOCOL.md)
 RIG_OWNED = ((0x8000, 0x9000), (0x1_0000, 0x80_0000))
@@ -88,7 +88,7 @@ class Judge:
         self.model = model
         self.result = Judgement()
         self._observe = observe
-        self._comparison = Comparison(model.memory, machine.memory, RIG_OWNED)
+        self._comparison = Comparison(model.memory, machine.memory, RIG_OWNED, model.state.late)
         self._names = Names()
         self._batch: list[_Pending] = []
         self._touched: set[int] = set()
@@ -204,7 +204,7 @@ class Judge:
             self.model.reset(self.machine.environment)
             environment = self.machine.environment
             for region in (environment.agent, environment.fdt):
-                adopt(self.model.memory, self.machine.memory, region)
+                adopt(self.model.memory, self.machine.memory, region.start, region.end)
         if ending in ("died", "running"):
             self.result.reusable = False
         else:
@@ -233,16 +233,6 @@ class Judge:
             code -= (code >> 63) << 64
         if outcome.ending == "returned":
             self.result.returns[expectation.call, code] += 1
-
-
-def adopt(model: GuestMemory, machine: GuestMemory, region: Region | None = None) -> None:
-    """Make the model's memory equal to the machine's, everywhere or in one region."""
-    for start, length in machine.extents():
-        end = start + length
-        if region is not None:
-            start, end = max(start, region.start), min(end, region.end)
-        if start < end:
-            model.write(start, machine.read(start, end - start))
 
 
 def _answered(

@@ -38,6 +38,22 @@ def differences(
                     yield from _runs(address, ours, theirs)
 
 
+def adopt(model: GuestMemory, observed: GuestMemory, start: int = 0, end: int = 1 << 64) -> None:
+    """Make ``model`` equal to ``observed`` from ``start`` up to ``end``; holes on both sides are not read."""
+    for low, high in _union(model.extents(), observed.extents()):
+        for address in range(max(low, start), min(high, end), CHUNK):
+            model.write(address, observed.read(address, min(CHUNK, min(high, end) - address)))
+
+
+def unequal(expected: bytes, observed: bytes) -> int:
+    """In how many bytes two strings of one length differ."""
+    import numpy as np
+
+    if expected == observed:
+        return 0
+    return int(np.count_nonzero(np.frombuffer(expected, np.uint8) != np.frombuffer(observed, np.uint8)))
+
+
 def _union(*extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     ranges = sorted((start, start + length) for side in extents for start, length in side)
     if not ranges:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -36,8 +37,7 @@ def decide(scenario: str, violations: Sequence[Violation], known: Deviations) ->
             explained[deviation.id] = deviation
     ids = tuple(sorted(explained))
     if unknown:
-        more = f"\n… and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-        return Opinion("mismatch", ids, "\n".join(map(str, unknown[:8])) + more)
+        return Opinion("mismatch", ids, "\n".join(_listed(unknown)))
     gone = [deviation for deviation in known.shown_by(scenario) if deviation.id not in explained]
     if gone:
         words = "; ".join(f"{one.id} ({one.versions}) no longer shows: end its range" for one in gone)
@@ -45,3 +45,12 @@ def decide(scenario: str, violations: Sequence[Violation], known: Deviations) ->
     if ids:
         return Opinion("deviates", ids, "; ".join(explained[one].summary for one in ids))
     return Opinion("conforms", (), "")
+
+
+def _listed(violations: Sequence[Violation]) -> Iterator[str]:
+    """The first violation of each kind in words, with how often that kind was seen."""
+    kinds = Counter((violation.signature, violation.text) for violation in violations)
+    for violation in violations:
+        count = kinds.pop((violation.signature, violation.text), 0)
+        if count:
+            yield str(violation) + (f" (and {count - 1} more like it)" if count > 1 else "")

@@ -159,6 +159,7 @@ class Debugger:
     def _take(self, record: dict[str, Any]) -> None:
         if record["type"] == "result":
             self._results[record["token"]] = record
+            self.running = self.running or record["message"] == "running"
         else:
             self._notified(record["message"], record["payload"])
 
@@ -196,7 +197,6 @@ class Debugger:
         Going on just past a breakpoint saves gdb four exchanges to step over it.
         """
         self._stops.clear()
-        self.running = True
         self.command("-exec-continue" if at is None else f"-exec-jump *{at:#x}", deadline)
 
     def take_stop(self) -> Stop | None:

@@ -75,8 +75,13 @@ class Execution:
     def resume(self, deadline: Deadline) -> None:
         """Let the guest run."""
         self.copies.forget()
-        self.live.debugger.resume(deadline, agent.PAST_DONE if self.landed else None)
-        self.landed = False
+        try:
+            self.live.debugger.resume(deadline, agent.PAST_DONE if self.landed else None)
+        except Timeout:
+            self._overdue(deadline)  # raises Hung, if it is QEMU that gdb waits for
+            raise
+        finally:
+            self.landed = False
 
     def settle(self, deadline: Deadline) -> Ending:
         """Wait until the guest stands, QEMU has ended or time is up; how the batch ended.

@@ -85,7 +85,7 @@ def launch(
         monitor_end, monitor_theirs = socket.socketpair()
         console_end, console_theirs = socket.socketpair()
         stub = socket.socket(socket.AF_UNIX)
-        for end in (monitor_end, console_end):
+        for end in (monitor_end, monitor_theirs, console_end, console_theirs, stub):
             parts.callback(end.close)
         debugger = Debugger(directory, directory / "gdb.log", options.endian)
         parts.callback(debugger.close)

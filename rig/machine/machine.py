@@ -37,8 +37,8 @@ PATIENCE = 20.0
 class Machine:
     """One QEMU of ``build``; a context manager that starts and closes it.
 
-    ``directory`` receives the logs, ``deadline`` bounds the start, ``image`` replaces the agent's image.  For one
-    thread at a time.  Every method raises :class:`MachineError` when rig or build failed to answer.
+    ``directory`` receives the logs, ``deadline`` bounds the start, ``image`` replaces the agent's image.  For
+    one thread at a time.  Every method raises :class:`MachineError` when rig or build failed to answer.
     """
 
     def __init__(
@@ -231,6 +231,8 @@ class Machine:
         with self._blamed():
             deadline = Deadline(PATIENCE)
             live = self._live
+            if not self.alive:
+                raise MachineError("QEMU has ended: start another machine")
             if live.live.debugger.running:
                 live.live.debugger.interrupt(Deadline(ANSWER))
             memory = self.memory

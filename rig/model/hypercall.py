@@ -93,6 +93,8 @@ class State:
         self.memory = Memory(environment.ram)
         #: the host's UTC clock in seconds since the epoch; only a model target sets it, for canonical values
         self.now = 0.0
+        #: events of earlier steps that may still come, because QEMU sends them at most once a second
+        self.late: set[str] = set()
         self._families: dict[type, FamilyState] = {}
 
     def of(self, family: type[S]) -> S:

@@ -39,11 +39,14 @@ class Memory:
     def read(self, address: int, length: int) -> bytes:
         """``length`` bytes at ``address``; raises :class:`ValueError` outside RAM."""
         self._check(address, length)
-        parts = []
+        data = bytearray(length)
+        done = 0
         for page, offset, size in self._pieces(address, length):
             held = self._pages.get(page)
-            parts.append(bytes(size) if held is None else bytes(held[offset : offset + size]))
-        return b"".join(parts)
+            if held is not None:
+                data[done : done + size] = held[offset : offset + size]
+            done += size
+        return bytes(data)
 
     def write(self, address: int, data: bytes) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""

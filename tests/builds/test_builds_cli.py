@@ -13,11 +13,6 @@ from rig.builds.describe import NoAnswer, describe
 from rig.builds.store import Resolved
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def rig_builds(*arguments: str | Path) -> Result:
     return CliRunner().invoke(builds, [str(word) for word in arguments])
 

@@ -159,9 +159,13 @@ def test_processes_that_bring_the_same_build_share_one(store: Store) -> None:
     calls: list[Path] = []
     together = threading.Barrier(4)
 
+    def count(folder: Path) -> Manifest:
+        calls.append(folder)
+        return fill(folder)
+
     def bring(_: int) -> Resolved:
         together.wait()
-        return store.put(NAME, lambda folder: calls.append(folder) or fill(folder))  # type: ignore[func-returns-value]
+        return store.put(NAME, count)
 
     with ThreadPoolExecutor(4) as executor:
         builds = set(executor.map(bring, range(4)))

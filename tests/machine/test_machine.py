@@ -15,8 +15,6 @@ from rig.program import H_LOGICAL_MEMOP, H_RTAS, Await, Call, Event, Host, Machi
 
 BLOCK = 0x90_0000
 H_PUT_TERM_CHAR = 0x58
-#: the unit address of the first spapr-vty
-VTY = 0x7100_0000
 UNKNOWN = 0xF00C
 
 Boot = Callable[..., Machine]
@@ -26,6 +24,15 @@ def rtas(machine: Machine, service: str, *args: int, nret: int = 1, timeout: flo
     cells = (machine.environment.tokens[service], len(args), nret, *args)
     machine.memory.write(BLOCK, b"".join(cell.to_bytes(4, "big") for cell in cells))
     return machine.call([Call(H_RTAS, (BLOCK,), timeout=timeout)])[-1]
+
+
+def put(machine: Machine, text: bytes) -> Call:
+    """The call that prints at most 16 bytes on the console."""
+    vdevice = machine.environment.tree.find("/vdevice")
+    assert vdevice is not None
+    unit = next(int(name.partition("@")[2], 16) for name in vdevice.children if name.startswith("vty@"))
+    words = (int.from_bytes(text[at : at + 8].ljust(8), "big") for at in (0, 8))
+    return Call(H_PUT_TERM_CHAR, (unit, len(text), *words))
 
 
 def test_the_environment_is_what_qemu_was_told(machine: Machine) -> None:
@@ -148,7 +155,7 @@ def test_a_batch_that_ends_early_has_the_outcomes_up_to_there(machine: Machine) 
 
 def test_a_call_beyond_its_limit_is_running_not_hung(boot: Boot) -> None:
     machine = boot()
-    outcome = machine.call([Call(H_LOGICAL_MEMOP, (0x100_0000, 0x100_0000, 0, 1 << 40, 0), timeout=0.3)])[0]
+    outcome = machine.call([Call(H_LOGICAL_MEMOP, (0x100_0000, 0x100_0000, 0, 1 << 30, 0), timeout=0.3)])[0]
     assert outcome.ending == "running"
     assert "CPU time" in outcome.last_words
     with pytest.raises(MachineError, match="earlier batch"):
@@ -187,8 +194,28 @@ def test_an_event_is_awaited(machine: Machine) -> None:
 
 
 def test_console_output_comes_with_the_call(machine: Machine) -> None:
-    text = int.from_bytes(b"hello ppc", "big") >> 8, int.from_bytes(b"c".ljust(8), "big")
-    assert machine.call([Call(H_PUT_TERM_CHAR, (VTY, 9, *text))])[0].console == b"hello ppc"
+    outcome = machine.call([put(machine, b"hello ppc")])[0]
+    assert outcome.console == b"hello ppc"
+    assert machine.call([Call(UNKNOWN)])[0].console == b""
+    assert b"hello ppc" in machine.logs["console.log"].read_bytes()
+
+
+def test_so_many_bytes_of_console_output_can_be_awaited(machine: Machine) -> None:
+    codec = agent.Codec("big")
+    call = codec.registers(put(machine, b"0123456789"), False)
+    machine.begin(codec.vector(call, False), 1)
+    assert machine.console.expect_bytes(4, Deadline(20)) == b"0123"
+    assert machine.finish(1, Deadline(20))[0] == "returned"
+    assert machine.console.drain() == b"456789"
+    with pytest.raises(Timeout, match="0 of 1 bytes"):
+        machine.console.expect_bytes(1, Deadline(0.05))
+
+
+def test_a_machine_without_a_console_has_none(boot: Boot) -> None:
+    machine = boot(MachineOptions(memory=256, console=False))
+    assert machine.call([Call(UNKNOWN)])[0].console == b""
+    with pytest.raises(MachineError, match="console=False"):
+        machine.console.drain()
 
 
 def test_all_ways_to_memory_agree(machine: Machine) -> None:

@@ -67,7 +67,7 @@ def test_an_opcode_or_name_is_given_once(plugin, changed: dict[str, object]) -> 
     twin = replace(MINE, **changed)
     with pytest.raises(DuplicateHypercall, match=r"clashes with H_LOGICAL_MEMOP \(0xf001, by .QEMU docs"):
         Registry([*BUILT_IN, twin])
-    with pytest.raises(BadPlugin, match="mine = rig_test_plugin:thing: .*clashes"):
+    with pytest.raises(BadPlugin, match=r"mine = rig_test_plugin:thing: .*clashes"):
         load([plugin(twin)])
 
 

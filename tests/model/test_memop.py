@@ -149,7 +149,7 @@ def test_an_invalid_argument_is_refused(model: Model, arguments: tuple[int, ...]
     assert r3(expectation) == [PARAMETER]
     assert fact in expectation.facts
     (case,) = expectation.cases
-    assert not (case.writes or case.scratch or case.cells)
+    assert (case.writes, case.scratch, case.cells) == ((), (), ())
     assert not case.registers["r3"].permits(H_SUCCESS)
 
 
@@ -172,7 +172,7 @@ def test_count_zero_touches_nothing_wherever_it_points(model: Model) -> None:
 def test_an_undefined_shift_leaves_only_the_return_code_open(model: Model, esize: int) -> None:
     (case,) = model.expect(memop(1, 2, esize, 0, 0)).cases
     assert case.registers["r3"] == OneOf((PARAMETER, H_SUCCESS))
-    assert not (case.writes or case.scratch)
+    assert (case.writes, case.scratch) == ((), ())
     (case,) = model.expect(memop(1, 2, esize, 0, 2)).cases
     assert not case.registers["r3"].permits(H_SUCCESS)
 

@@ -222,6 +222,7 @@ def _set(request: Request) -> tuple[Reply, ...]:
     time = seconds_of(fields)
 
     def adopt(outcome: Outcome) -> None:
+        request.state.late.add("RTC_CHANGE")
         known = clock.reckoning
         clock.reckoning = known.lost() if time is None else known.at(time, outcome.clock)
 
