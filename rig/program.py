@@ -63,6 +63,8 @@ class Call:
     registers: Mapping[str, int] = field(default_factory=dict)
     #: seconds the call may take; None is the rig's default
     timeout: float | None = None
+    #: index of the CPU that executes it; a further one must have arrived (:class:`Arrive`)
+    cpu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Rtas:
     address: Value | None = None
     name: str = ""
     timeout: float | None = None
+    cpu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,19 @@ class Await:
     name: str = ""
 
 
-Step = Seed | Call | Rtas | Host | Await
+@dataclass(frozen=True, slots=True)
+class Arrive:
+    """Wait until a CPU that a call has started stands ready in the agent.
+
+    ``cpu`` is its index.  The outcome's registers are r1, r3..r7 and msr as it was started with them.
+    """
+
+    cpu: int
+    timeout: float = 5.0
+    name: str = ""
+
+
+Step = Seed | Call | Rtas | Host | Await | Arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,8 @@ class MachineOptions:
     mapping: bool = True
     console: bool = True
     endian: Literal["big", "little"] = "big"
+    #: whether QEMU stays when the guest has shut down (``-no-shutdown``)
+    no_shutdown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +202,8 @@ class Outcome:
     answer: object = None
     #: what the build said last when it ended otherwise than it should
     last_words: str = ""
+    #: with the ending ``died``: QEMU's exit status, or minus the signal that killed it
+    exit_status: int | None = None
     seconds: float = 0.0
     #: the host's UTC clock, seconds since the epoch, just before and just after the step
     clock: tuple[float, float] = (0.0, 0.0)

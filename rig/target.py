@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from rig.program import Await, Call, Host, Outcome
+from rig.program import Arrive, Await, Call, Host, Outcome
 
 
 class GuestMemory(Protocol):
@@ -39,5 +39,5 @@ class Target(Protocol):
     def host(self, action: Host) -> Outcome:
         """Carry out one host action."""
 
-    def wait(self, event: Await) -> Outcome:
-        """Wait for an event."""
+    def wait(self, event: Await | Arrive) -> Outcome:
+        """Wait for an event, or for a CPU."""

@@ -102,8 +102,8 @@ def default_root() -> Path:
     """``$XDG_CACHE_HOME/spapr-rig/builds``, below ``~/.cache`` when that is not set."""
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError as error:
-        raise StoreNotWritable("there is no home directory for the builds: set XDG_CACHE_HOME") from error
+    except RuntimeError:
+        cache = Path("/nonexistent")  # a user without a home has no builds, and is told so on the first write
     return cache.absolute() / "spapr-rig" / "builds"
 
 
@@ -116,11 +116,13 @@ def resolve(spec: str, store: Store | None = None) -> Resolved:
     """How to start ``debian:SUITE``, a name that was added, a path, or a program on PATH, in this order.
 
     A path (anything with a slash) is taken as it is: whether it can be judged is for
-    :func:`rig.machine.build.probe` to say.  Raises :class:`BuildsError`.
+    :func:`rig.machine.build.probe` to say.  Only the path of a binary in the store, as reports give it, means
+    that build, for by itself it would run with the host's libraries.  Raises :class:`BuildsError`.
     """
-    if "/" in spec:
-        return Resolved((str(Path(spec).absolute()),), None, spec)
     store = store or Store(default_root())
+    if "/" in spec:
+        path = Path(spec).absolute()
+        return store.holding(path) or Resolved((str(path),), None, spec)
     if spec in FETCHABLE or spec in store.names():
         return store.get(spec)
     on_path = None if ":" in spec else shutil.which(spec)
@@ -165,6 +167,14 @@ class Store:
                     f"{name} is not whole, {path} is missing; to replace it, {_how_to_get(name)}"
                 )
         return Resolved(argv, data_dir, name)
+
+    def holding(self, binary: Path) -> Resolved | None:
+        """The build whose binary, below :attr:`root`, this is."""
+        if not binary.is_relative_to(self.root):
+            return None
+        inside = [name for name in self.names() if binary.is_relative_to(self.folder(name))]
+        builds = [self.get(name) for name in inside]
+        return next((build for build in builds if build.argv[-1] == str(binary)), None)
 
     def put(self, name: str, fill: Callable[[Path], Manifest], *, replace: bool = False) -> Resolved:
         """Bring a build into the store: ``fill`` makes it in the folder it is given and describes it.

@@ -25,6 +25,11 @@ PAST_DONE = 0x2004
 FAULT = 0x2040
 MAILBOX = 0x8000
 MAILBOX_SIZE = 0xF0
+#: bytes from one CPU's mailbox to the next one's, all in the boot CPU's page
+MAILBOX_STRIDE = 0x100
+CPUS = 16
+#: where a further CPU is to be started, with the address of its mailbox in r3
+SECONDARY = 0x3000
 #: offsets in the mailbox of what the rig writes
 AT_SEQUENCE = 0x10
 AT_REQUEST = 0x18
@@ -115,6 +120,8 @@ class Mailbox:
 
     magic: int
     version: int
+    #: sequence number of the last batch posted
+    sequence: int
     #: sequence number of the last batch completed, and how many vectors of it were executed
     done: int
     index: int
@@ -123,6 +130,8 @@ class Mailbox:
     entry: tuple[int, ...]
     #: vector, SRR0, SRR1, DAR, DSISR of the exception that ended it
     fault: tuple[int, ...]
+    #: whether the agent has started
+    started: bool
 
     @property
     def boot(self) -> Mapping[str, int]:
@@ -157,7 +166,11 @@ class Codec:
     def mailbox(self, data: bytes) -> Mailbox:
         """The mailbox from its first :data:`MAILBOX_SIZE` bytes."""
         words = self._mailbox.unpack(data)
-        return Mailbox(words[0], words[1], words[8], words[9], words[10], words[11:18], words[24:29])
+        return Mailbox(*words[:3], words[8], words[9], words[10], words[11:18], words[24:29], bool(words[29]))
+
+    def blank(self) -> bytes:
+        """The mailbox of a CPU that is yet to be started."""
+        return self._mailbox.pack(MAGIC, VERSION, *bytes(MAILBOX_SIZE // 8 - 2))
 
     def request(self, vectors: int, records: int, count: int, full: bool) -> bytes:
         """Mailbox fields 0x18..0x37: addresses of first vector and record, number of vectors, kind."""
@@ -212,6 +225,13 @@ class Codec:
         for name, high, low in zip(_VSRS, halves[::2], halves[1::2], strict=True):
             values[name] = high << 64 | low
         return values
+
+
+def mailbox_at(cpu: int) -> int:
+    """Address of the mailbox of the CPU with index ``cpu``."""
+    if not 0 <= cpu < CPUS:
+        raise AgentError(f"CPU {cpu} has no mailbox; the agent has room for {CPUS} CPUs")
+    return MAILBOX + cpu * MAILBOX_STRIDE
 
 
 def size(full: bool) -> int:

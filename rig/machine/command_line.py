@@ -30,7 +30,9 @@ BY_HAND = Wires("", "", "stdio,id=console,mux=on,signal=off", "/dev/shm/spapr-ri
 
 def build_arguments(build: Build, options: MachineOptions, image: Path) -> list[str]:
     """What does not depend on the wires."""
-    arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-no-shutdown", "-S"]
+    arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-S"]
+    if options.no_shutdown:
+        arguments.append("-no-shutdown")
     if build.data_dir is not None:
         arguments += ["-L", str(build.data_dir)]
     arguments += ["-cpu", options.cpu, "-smp", options.smp, "-m", str(options.memory), "-bios", str(image)]

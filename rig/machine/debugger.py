@@ -212,19 +212,22 @@ class Debugger:
             self.pump(deadline.remaining())
         return stop
 
-    def halted(self, deadline: Deadline) -> bool:
-        """Whether the boot CPU is halted, of a guest that stands."""
-        threads = self.command("-thread-info 1", deadline)["threads"]
+    def halted(self, cpu: int, deadline: Deadline) -> bool:
+        """Whether the CPU with index ``cpu`` is halted, of a guest that stands."""
+        threads = self.command(f"-thread-info {cpu + 1}", deadline)["threads"]
         return any("halted" in thread.get("details", "") for thread in threads)
 
-    def registers(self, names: Iterable[str] = CORE, deadline: Deadline | None = None) -> dict[str, int]:
-        """Registers of the boot CPU by gdb's names, as unsigned numbers, ``vs0``..``vs63`` with 128 bits."""
+    def registers(
+        self, names: Iterable[str] = CORE, deadline: Deadline | None = None, cpu: int = 0
+    ) -> dict[str, int]:
+        """Registers of one CPU by gdb's names, as unsigned numbers, ``vs0``..``vs63`` with 128 bits."""
         deadline = deadline or Deadline(10.0)
         if not self._names:
             listed = self.command("-data-list-register-names", deadline)["register-names"]
             self._names = {name: number for number, name in enumerate(listed) if name}
         wanted = {str(self._names[name]): name for name in names}
-        answer = self.command(f"-data-list-register-values x {' '.join(wanted)}", deadline)["register-values"]
+        command = f"-data-list-register-values --thread {cpu + 1} x {' '.join(wanted)}"
+        answer = self.command(command, deadline)["register-values"]
         return {wanted[item["number"]]: _number(item["value"]) for item in answer}
 
     def read(self, address: int, length: int, deadline: Deadline) -> bytes:

@@ -42,14 +42,18 @@ class Execution:
     ``copies`` of RAM are stale whenever the guest has run.
     """
 
-    def __init__(self, live: Running, memory: GuestMemory, copies: Saved, codec: agent.Codec) -> None:
+    def __init__(
+        self, live: Running, memory: GuestMemory, copies: Saved, codec: agent.Codec, *, company: bool = False
+    ) -> None:
         self.live = live
         self.memory = memory
         self.copies = copies
         self.codec = codec
+        #: whether there are further CPUs, so that QEMU may be busy although the one in question does nothing
+        self.company = company
         #: sequence number of the last batch posted
         self.sequence = 0
-        #: whether the boot CPU is known to stand at the stop label, so that it may go on just past it
+        #: whether the CPU that gdb has selected stands at the stop label, so that it may go on just past it
         self.landed = False
         #: events that have arrived and were not taken
         self.events: list[Event] = []
@@ -58,19 +62,24 @@ class Execution:
         #: whether QEMU's monitor may be expected to answer
         self.responsive = True
 
-    def mailbox(self) -> agent.Mailbox:
-        """The agent's mailbox as it stands."""
-        return self.codec.mailbox(self.memory.read(agent.MAILBOX, agent.MAILBOX_SIZE))
+    def mailbox(self, cpu: int = 0) -> agent.Mailbox:
+        """The agent's mailbox for a CPU as it stands."""
+        return self.codec.mailbox(self.memory.read(agent.mailbox_at(cpu), agent.MAILBOX_SIZE))
 
-    def post(self, vectors: bytes, count: int, full: bool) -> None:
-        """Put a batch where the agent finds it when it runs next."""
+    def vacate(self, cpu: int) -> None:
+        """Make the mailbox of a CPU that does not run ready for its next start."""
+        self.memory.write(agent.mailbox_at(cpu), self.codec.blank())
+
+    def post(self, vectors: bytes, count: int, full: bool, cpu: int = 0) -> None:
+        """Put a batch where the agent of that CPU finds it when it runs next."""
         if self.live.debugger.running:
             raise MachineError("the guest is still at an earlier batch: reset the machine first")
         self.sequence += 1
         self.memory.write(agent.BATCH, vectors)
         request = self.codec.request(agent.BATCH, agent.records_at(count, full), count, full)
-        self.memory.write(agent.MAILBOX + agent.AT_REQUEST, request)
-        self.memory.write(agent.MAILBOX + agent.AT_SEQUENCE, self.codec.sequence(self.sequence))
+        mailbox = agent.mailbox_at(cpu)
+        self.memory.write(mailbox + agent.AT_REQUEST, request)
+        self.memory.write(mailbox + agent.AT_SEQUENCE, self.codec.sequence(self.sequence))
 
     def resume(self, deadline: Deadline) -> None:
         """Let the guest run."""
@@ -83,8 +92,15 @@ class Execution:
         finally:
             self.landed = False
 
-    def settle(self, deadline: Deadline) -> Ending:
-        """Wait until the guest stands, QEMU has ended or time is up; how the batch ended.
+    def arrive(self, cpu: int, deadline: Deadline) -> Ending:
+        """Run until a CPU that was started has come to the agent."""
+        if self.mailbox(cpu).started:
+            return "returned"
+        self.resume(deadline)
+        return self.settle(deadline, cpu)
+
+    def settle(self, deadline: Deadline, cpu: int = 0) -> Ending:
+        """Wait until the guest stands, QEMU has ended or time is up; how the batch of ``cpu`` ended.
 
         Raises :class:`AgentError` when the agent broke its protocol and :class:`Hung` when QEMU hangs.
         """
@@ -94,9 +110,9 @@ class Execution:
             while (stop := live.debugger.take_stop()) is not None:
                 if asked and stop.signal == "SIGINT":
                     asked = False
-                    if live.debugger.halted(Deadline(ANSWER)):
+                    if live.debugger.halted(cpu, Deadline(ANSWER)):
                         return "stopped"
-                elif (ending := self._place(stop)) is not None:
+                elif (ending := self._place(stop, cpu)) is not None:
                     return ending
                 live.debugger.resume(
                     deadline
@@ -104,6 +120,7 @@ class Execution:
             if not live.process.alive:
                 return "died"
             if announced and (ending := STANDING.get(self.status())) is not None:
+                self._stand(ending)
                 return ending
             if deadline.expired:
                 return self._overdue(deadline)
@@ -111,7 +128,7 @@ class Execution:
             slice_ = min(quiet, deadline.remaining())
             if self.listen(slice_):
                 announced = announced or any(event.name in FINAL_EVENTS for event in self.events)
-            elif not asked and live.process.cpu_seconds() - used < IDLE * slice_:
+            elif not asked and (self.company or live.process.cpu_seconds() - used < IDLE * slice_):
                 live.debugger.send("-exec-interrupt")  # an idle guest: perhaps its CPU has stopped itself
                 asked, quiet = True, quiet * 2
 
@@ -162,8 +179,14 @@ class Execution:
         self.events.clear()
         return events
 
-    def _place(self, stop: Stop) -> Ending | None:
-        """What a stop means; ``None`` for that of another CPU."""
+    def _stand(self, ending: Ending) -> None:
+        """Let gdb learn that the machine stands; it never hears of a suspended one."""
+        patience = Deadline(ANSWER)
+        while ending != "suspended" and self.live.debugger.running and not patience.expired:
+            self.live.debugger.pump(patience.remaining())
+
+    def _place(self, stop: Stop, cpu: int) -> Ending | None:
+        """What a stop means for a batch of ``cpu``; ``None`` when it goes on."""
         if stop.reason.startswith("exited") and self.dead():
             return "died"
         try:
@@ -178,27 +201,28 @@ class Execution:
             raise AgentError(
                 f"the guest stopped where it should not: {stop}, run state {status}; {self.mailbox()}"
             )
-        if stop.cpu != 1:
-            if stop.pc == agent.FAULT:
-                raise AgentError(f"CPU {stop.cpu} took an exception; its own mailbox says which")
-            return None
-        return self._landing(stop.pc)
+        return self._landing(stop.pc, stop.cpu - 1, cpu)
 
-    def _landing(self, pc: int) -> Ending:
-        """The boot CPU is at one of the agent's stop labels."""
-        mailbox = self.mailbox()
+    def _landing(self, pc: int, cpu: int, awaited: int) -> Ending | None:
+        """A CPU is at one of the agent's stop labels while another, or itself, is waited for."""
+        mailbox = self.mailbox(cpu)
+        at = agent.mailbox_at(cpu)
         if (mailbox.magic, mailbox.version) != (agent.MAGIC, agent.VERSION):
             raise AgentError(
-                f"the agent's mailbox at {agent.MAILBOX:#x} was overwritten: magic {mailbox.magic:#x}, "
+                f"the agent's mailbox at {at:#x} was overwritten: magic {mailbox.magic:#x}, "
                 f"version {mailbox.version}"
             )
         if pc == agent.FAULT:
-            raise AgentError(str(mailbox))
-        self.landed = True
-        if mailbox.state == agent.BATCH_DONE and mailbox.done == self.sequence:
-            return "returned"
-        if mailbox.state == agent.READY and mailbox.done == 0:
+            raise AgentError(f"CPU {cpu}: {mailbox}")
+        arrived = mailbox.state == agent.READY and mailbox.done == 0
+        if arrived and cpu == 0 and mailbox.boot["r3"] != at:  # not started by a call
+            self.landed = True
             return "reset"
+        if cpu != awaited or (arrived and mailbox.sequence):  # it has yet to look into its mailbox
+            return None
+        self.landed = True
+        if arrived or (mailbox.state == agent.BATCH_DONE and mailbox.done == self.sequence):
+            return "returned"
         raise AgentError(f"the agent stopped with batch {self.sequence} unanswered: {mailbox}")
 
     def _overdue(self, deadline: Deadline) -> Ending:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rig.machine.monitor import Monitor
 
 #: seconds for each of QMP quit and SIGTERM before something stronger
-GRACE = 3.0
+GRACE = 2.0
 
 LOGS = ("qmp.log", "gdb.log", "console.log", "stdout.log", "stderr.log")
 
@@ -55,11 +55,12 @@ class Running:
         ``politely`` asks by QMP and SIGTERM first, so that a build can write what it writes at exit.
         """
         if politely and self.process.alive:
+            # A main loop that does not answer would not act on SIGTERM either.
             with contextlib.suppress(MachineError, Refused):
                 self.monitor.execute("quit", None, Deadline(GRACE))
-            if not self.process.wait(Deadline(GRACE)):
-                self.process.popen.terminate()
-                self.process.wait(Deadline(GRACE))
+                if not self.process.wait(Deadline(GRACE)):
+                    self.process.popen.terminate()
+                    self.process.wait(Deadline(GRACE))
         self.process.kill()
         self._parts.close()
 
@@ -75,7 +76,7 @@ def launch(
     with contextlib.ExitStack() as parts:
         directory.mkdir(parents=True, exist_ok=True)
         # Mode 0700, and short: a socket's path has at most 108 bytes.
-        private = Path(tempfile.mkdtemp(prefix="rig-", dir="/tmp"))
+        private = Path(tempfile.mkdtemp(prefix=f"rig-{os.getpid()}-", dir="/tmp"))
         parts.callback(shutil.rmtree, private, ignore_errors=True)
         ram = Anonymous("rig-ram", options.memory << 20) if options.mapping else None
         copies = Anonymous("rig-copies", 0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,12 +20,12 @@ from rig.deadline import Deadline
 from rig.machine import agent, command_line, device_tree
 from rig.machine.build import Build
 from rig.machine.debugger import Debugger
-from rig.machine.errors import AgentError, MachineError, Refused
+from rig.machine.errors import AgentError, Hung, MachineError, Refused
 from rig.machine.execution import ANSWER, Execution, matches
 from rig.machine.launch import LOGS, Running, launch
 from rig.machine.memory import ByDebugger, Mapped, Saved
 from rig.model.environment import Environment, Node, Region
-from rig.program import Await, Call, Ending, Event, Host, MachineOptions, Outcome
+from rig.program import Arrive, Await, Call, Ending, Event, Host, MachineOptions, Outcome
 from rig.target import GuestMemory
 
 if TYPE_CHECKING:  # imported while QEMU starts
@@ -32,6 +33,23 @@ if TYPE_CHECKING:  # imported while QEMU starts
 
 #: seconds for a call without a limit of its own, and for a reset
 PATIENCE = 20.0
+
+#: registers that a record holds and a vector does not load
+CARRIED = ("msr", "srr0", "srr1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch posted to one CPU: the registers of each call at entry."""
+
+    befores: Sequence[dict[str, int]]
+    full: bool
+    cpu: int
+
+    @property
+    def blank(self) -> bytes:
+        """A record that the agent has not written."""
+        return agent.UNWRITTEN * agent.size(self.full)
 
 
 class Machine:
@@ -65,8 +83,10 @@ class Machine:
         self._running: Running | None = None
         self._execution: Execution | None = None
         self._environment: Environment | None = None
-        #: registers that only a record holds, as they stood at the last stop
-        self._carried: dict[str, int] = {}
+        #: by CPU: registers that only a record holds, as they stood at the last stop
+        self._carried: dict[int, dict[str, int]] = {}
+        #: the batch during which the machine was suspended
+        self._asleep: _Batch | None = None
         #: events of the step before
         self._recent: tuple[Event, ...] = ()
         self._last_words = ""
@@ -97,7 +117,8 @@ class Machine:
                 saved = Saved(running.monitor, by_debugger, running.copies, size)
                 mapped = {} if running.ram is None else {"mapping": Mapped(running.ram, size)}
                 self.memories = {**mapped, "pmemsave": saved, "gdb": by_debugger}
-                self._execution = Execution(running, self.memory, saved, self._codec)
+                company = self.options.smp != "1"
+                self._execution = Execution(running, self.memory, saved, self._codec, company=company)
                 self._arrive(self._start_by)
             except BaseException:
                 self.close()
@@ -176,25 +197,27 @@ class Machine:
         can set and show registers other than r3..r12.
         """
         outcomes: list[Outcome] = []
-        room = agent.capacity(full)
-        for first in range(0, len(calls), room):
-            with self._blamed():
-                outcomes += self._batch(calls[first : first + room], full)
-            if outcomes[-1].ending != "returned":
-                break
+        for cpu, run in groupby(calls, key=lambda call: call.cpu):
+            while part := list(islice(run, agent.capacity(full))):
+                with self._blamed():
+                    outcomes += self._batch(part, full, cpu)
+                if outcomes[-1].ending != "returned":
+                    return outcomes
         return outcomes
 
     def host(self, action: Host) -> Outcome:
         """Carry out a QMP command.
 
         ``answer`` is what QEMU sent: ``{"return": …}`` or ``{"error": {"class": …, "desc": …}}``.  After
-        ``system_reset`` the agent is run to its stop label again (ending ``reset``).
+        ``system_reset`` the agent is run to its stop label again (ending ``reset``); after ``system_wakeup``
+        the call that suspended the machine is run to its end, and the outcome has its registers.
         """
         deadline = Deadline(PATIENCE if action.timeout is None else action.timeout)
         with self._blamed():
             live, began = self._live, _now()
             ending: Ending = "returned"
             answer: object = None
+            woken: Outcome | None = None
             live.landed = False  # a command may move the program counter (inject-nmi, system_reset)
             live.copies.forget()
             try:
@@ -202,6 +225,9 @@ class Machine:
                 if action.command == "system_reset":
                     live.expect_event("RESET", {}, deadline)
                     ending = self._arrive(deadline)
+                elif action.command == "system_wakeup" and self._asleep is not None:
+                    ending = live.settle(deadline, self._asleep.cpu)
+                    woken = self._finished(self._asleep, ending, began)[-1]
                 elif action.command == "quit":
                     live.live.process.wait(deadline)
             except Refused as error:
@@ -209,15 +235,20 @@ class Machine:
             except MachineError:
                 if not live.dead():
                     raise
-            return replace(self._left(began, ending if self.alive else "died"), answer=answer)
+            outcome = woken or self._left(began, ending if self.alive else "died")
+            return replace(outcome, answer=answer)
 
-    def wait(self, event: Await) -> Outcome:
+    def wait(self, event: Await | Arrive) -> Outcome:
         """Wait for an event.  One that came with the step before satisfies it, and is in that outcome only.
+
+        Or let the guest run until a CPU that was started has arrived.
 
         Raises :class:`Timeout` when it does not come.  The guest stands still meanwhile, and with it QEMU's
         virtual clock.
         """
         with self._blamed():
+            if isinstance(event, Arrive):
+                return self._join(event.cpu, Deadline(event.timeout))
             began = _now()
             if not any(matches(seen, event.event, event.data) for seen in self._recent):
                 self._live.expect_event(event.event, event.data, Deadline(event.timeout))
@@ -233,7 +264,7 @@ class Machine:
             live = self._live
             if not self.alive:
                 raise MachineError("QEMU has ended: start another machine")
-            if live.live.debugger.running:
+            if live.live.debugger.running and live.status() != "suspended":
                 live.live.debugger.interrupt(Deadline(ANSWER))
             memory = self.memory
             assert isinstance(memory, Mapped | Saved)
@@ -264,40 +295,50 @@ class Machine:
             self._recent = self._live.take_events(ending)
             return ending, self._records(count, full)
 
-    def _batch(self, calls: Sequence[Call], full: bool) -> list[Outcome]:
+    def _batch(self, calls: Sequence[Call], full: bool, cpu: int) -> list[Outcome]:
         befores = [self._codec.registers(call, full) for call in calls]
         vectors = b"".join(self._codec.vector(before, full) for before in befores)
+        batch = _Batch(befores, full, cpu)
         deadline = _limit(calls)
         live, began = self._live, _now()
-        where = agent.records_at(len(calls), full)
-        blank = agent.UNWRITTEN * agent.size(full)
         try:
-            self.memory.write(where, blank * len(calls))
-            live.post(vectors, len(calls), full)
+            self.memory.write(agent.records_at(len(calls), full), batch.blank * len(calls))
+            live.post(vectors, len(calls), full, cpu)
             live.resume(deadline)
-            ending = live.settle(deadline)
+            ending = live.settle(deadline, cpu)
         except MachineError:
             if not live.dead():
                 raise
             ending = "died"
-        data = self._records(len(calls), full)
-        last = self._left(began, ending)
+        if ending == "suspended":
+            self._asleep = batch
+        elif ending == "stopped":
+            live.vacate(cpu)
+        return self._finished(batch, ending, began)
 
+    def _finished(self, batch: _Batch, ending: Ending, began: tuple[float, float]) -> list[Outcome]:
+        """The outcomes of a batch, as far as there are records."""
+        count, full, blank = len(batch.befores), batch.full, batch.blank
+        data = self._records(count, full)
+        last = self._left(began, ending)
         pieces = [data[at : at + len(blank)] for at in range(0, len(data), len(blank))]
         done = next((index for index, piece in enumerate(pieces) if piece == blank), len(pieces))
-        if ending == "returned" and done < len(calls):
-            raise AgentError(f"the agent says that it is done, but wrote only {done} of {len(calls)} records")
+        if ending == "returned" and done < count:
+            raise AgentError(f"the agent says that it is done, but wrote only {done} of {count} records")
+        carried = self._carried.get(batch.cpu, {})
+        own = agent.mailbox_at(batch.cpu)
         outcomes = []
-        for index, (before, piece) in enumerate(zip(befores, pieces[:done], strict=False)):
+        for index, (before, piece) in enumerate(zip(batch.befores, pieces[:done], strict=False)):
             after = self._codec.record(piece, full)
             if full:
-                before |= self._carried | {"sprg0": agent.MAILBOX, "sprg1": where + index * len(blank)}
-                self._carried = {name: after[name] for name in self._carried}
+                where = agent.records_at(count, full) + index * len(blank)
+                before |= carried | {"sprg0": own, "sprg1": where}
+                carried = self._carried[batch.cpu] = {name: after[name] for name in carried}
             outcomes.append(Outcome(registers=after, before=before, clock=last.clock))
         if ending == "returned":
-            return [*outcomes[:-1], replace(last, registers=outcomes[-1].registers, before=befores[-1])]
+            return [*outcomes[:-1], replace(last, registers=outcomes[-1].registers, before=batch.befores[-1])]
         # The call after the last record is the one that did not come back.
-        return [*outcomes, replace(last, before=befores[done] if done < len(befores) else {})]
+        return [*outcomes, replace(last, before=batch.befores[done] if done < count else {})]
 
     def _records(self, count: int, full: bool) -> bytes:
         if not self.alive and "mapping" not in self.memories:
@@ -309,7 +350,11 @@ class Machine:
     def _arrive(self, deadline: Deadline) -> Ending:
         """From a start or reset to the agent's stop label; reads what is new."""
         live = self._live
-        live.resume(deadline)
+        self._asleep = None
+        if live.live.debugger.running:  # a suspended machine was reset behind gdb's back
+            live.live.monitor.execute("cont", None, deadline)
+        else:
+            live.resume(deadline)
         ending = live.settle(deadline)
         if ending != "reset":
             raise AgentError(
@@ -317,9 +362,22 @@ class Machine:
                 last_words=self.last_words() if ending == "died" else live.late,
             )
         self.boot = live.mailbox().boot
-        self._carried = self.debugger.registers(("msr", "srr0", "srr1"), deadline)
+        self._carried = {0: self.debugger.registers(CARRIED, deadline)}
+        for cpu in range(1, agent.CPUS if live.company else 1):
+            live.vacate(cpu)
         self._environment = self._look_around()
         return ending
+
+    def _join(self, cpu: int, deadline: Deadline) -> Outcome:
+        """Let a CPU that was started come to the agent, which tells what it was started with."""
+        live, began = self._live, _now()
+        ending = live.arrive(cpu, deadline)
+        outcome = self._left(began, ending)
+        if ending != "returned":
+            return outcome
+        live.landed = False  # gdb may have selected another CPU
+        self._carried[cpu] = self.debugger.registers(CARRIED, deadline, cpu)
+        return replace(outcome, registers=live.mailbox(cpu).boot)
 
     def _look_around(self) -> Environment:
         memory = self.memory
@@ -339,6 +397,9 @@ class Machine:
     def _left(self, began: tuple[float, float], ending: Ending) -> Outcome:
         """The outcome of a step, registers excepted."""
         live = self._live
+        if ending == "died":
+            with suppress(MachineError):  # a build that hangs in its end says no more
+                live.live.monitor.ended(Deadline(ANSWER))
         self._recent = live.take_events(ending)
         words = {"died": live.live.process.last_words(), "running": live.late}.get(ending, "")
         return Outcome(
@@ -346,6 +407,7 @@ class Machine:
             events=self._recent,
             console=b"" if live.live.console is None else live.live.console.drain(),
             last_words=words,
+            exit_status=live.live.process.popen.poll() if ending == "died" else None,
             seconds=time.monotonic() - began[1],
             clock=(began[0], time.time()),
         )

@@ -17,7 +17,7 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from qemu.qmp import ExecInterruptedError, ExecuteError, Message, QMPClient, QMPError
+from qemu.qmp import ExecInterruptedError, ExecuteError, Message, QMPClient, QMPError, Runstate
 
 from rig.deadline import Deadline
 from rig.machine.errors import MonitorError, Refused, Timeout
@@ -102,6 +102,15 @@ class Monitor:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         return [self._events.popleft() for _ in range(len(self._events))]
+
+    def ended(self, deadline: Deadline) -> None:
+        """Wait until QEMU has closed the connection: every event that it sent is then in the queue."""
+
+        async def closed() -> None:
+            while self._client.runstate == Runstate.RUNNING:
+                await self._client.runstate_changed()
+
+        self._run(closed(), deadline, "the end of the connection")
 
     def close(self) -> None:
         """End the session, whether or not the peer still lives.  May be called twice."""

@@ -79,6 +79,13 @@ def test_a_path_is_taken_as_it_is(store: Store, tmp_path: Path, monkeypatch: pyt
     assert resolve("./build/qemu", store) == Resolved((f"{tmp_path}/build/qemu",), None, "./build/qemu")
 
 
+def test_the_path_of_a_binary_in_the_store_means_its_build(store: Store) -> None:
+    build = store.put(NAME, fill)
+    assert resolve(build.argv[-1], store) == build
+    other = f"{store.folder(NAME)}/share"
+    assert resolve(other, store) == Resolved((other,), None, other)
+
+
 def test_a_program_on_path_is_found_after_the_names_of_the_store(store: Store, tmp_path: Path) -> None:
     found = shutil.which("qemu-system-ppc64")
     assert found is not None
@@ -220,6 +227,17 @@ def test_the_store_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/h")
     assert default_root() == Path("/h/.cache/spapr-rig/builds")
+
+
+def test_a_user_without_a_home_has_no_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert resolve("/q") == Resolved(("/q",), None, "/q")
+    with pytest.raises(NotFetched):
+        resolve(NAME)
 
 
 def test_the_manifest_is_readable_by_others(store: Store) -> None:

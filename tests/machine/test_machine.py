@@ -59,7 +59,16 @@ def test_a_call_moves_memory_and_changes_r3_only(machine: Machine) -> None:
 @pytest.mark.parametrize("endian", ["big", "little"])
 def test_every_register_is_loaded_and_read_back(boot: Boot, endian: str) -> None:
     machine = boot(MachineOptions(memory=256, endian=endian))  # type: ignore[arg-type]
-    chosen = {"r14": 1, "r0": 2, "vs1": 3 << 64 | 4, "vs63": 5, "cr": 0x1234_5678, "lr": 6, "ctr": 7, "sprg3": 8}
+    chosen = {
+        "r14": 1,
+        "r0": 2,
+        "vs1": 3 << 64 | 4,
+        "vs63": 5,
+        "cr": 0x1234_5678,
+        "lr": 6,
+        "ctr": 7,
+        "sprg3": 8,
+    }
     outcome = machine.call([Call(UNKNOWN, (1, 2), registers=chosen)])[0]
     assert chosen.items() <= outcome.before.items()
     assert outcome.registers == {**outcome.before, "r3": (1 << 64) - 2}  # H_FUNCTION

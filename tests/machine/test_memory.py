@@ -1,0 +1,65 @@
+"""The memory file and the mapping, without a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from rig.machine.memory import PAGE, Anonymous, Mapped
+
+SIZE = 1 << 29
+
+
+@pytest.fixture
+def file() -> Iterator[Anonymous]:
+    file = Anonymous("rig-test", SIZE)
+    yield file
+    file.close()
+
+
+def test_only_what_was_written_is_an_extent(file: Anonymous) -> None:
+    memory = Mapped(file, SIZE)
+    assert list(memory.extents()) == []
+    memory.write(3 * PAGE + 5, b"x")
+    memory.write(SIZE - 1, b"y")
+    assert list(memory.extents()) == [(3 * PAGE, PAGE), (SIZE - PAGE, PAGE)]
+
+
+def test_reading_a_hole_leaves_it_a_hole(file: Anonymous) -> None:
+    memory = Mapped(file, SIZE)
+    assert memory.read(PAGE, 2 * PAGE) == bytes(2 * PAGE)
+    assert list(memory.extents()) == []
+
+
+def test_looking_at_all_of_a_large_ram_takes_little_memory(file: Anonymous) -> None:
+    memory = Mapped(file, SIZE)
+    before = psutil.Process().memory_info().rss
+    for address in range(0, SIZE, 1 << 20):
+        memory.read(address, 1 << 20)
+    assert psutil.Process().memory_info().rss - before < 64 << 20
+
+
+def test_clearing_makes_all_of_it_a_hole(file: Anonymous) -> None:
+    memory = Mapped(file, SIZE)
+    memory.write(0, b"abc")
+    memory.clear()
+    assert memory.read(0, 3) == bytes(3)
+    assert list(memory.extents()) == []
+
+
+@pytest.mark.parametrize(("address", "length"), [(SIZE, 1), (SIZE - 1, 2), (-1, 1)])
+def test_outside_is_refused(file: Anonymous, address: int, length: int) -> None:
+    memory = Mapped(file, SIZE)
+    with pytest.raises(ValueError, match="not all RAM"):
+        memory.read(address, length)
+    with pytest.raises(ValueError, match="not all RAM"):
+        memory.write(address, bytes(length))
+
+
+def test_a_file_that_cannot_be_cleared_says_so(file: Anonymous) -> None:
+    memory = Mapped(file, SIZE)
+    file.close()
+    with pytest.raises(OSError, match="could not be cleared"):
+        memory.clear()
