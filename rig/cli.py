@@ -15,6 +15,7 @@ COMMANDS = {
     "list": ("rig.commands.list", "List scenarios, with what each needs."),
     "replay": ("rig.commands.replay", "Run one program file again, with the full trace."),
     "explain": ("rig.commands.explain", "The contract of a hypercall or RTAS service, with its deviations."),
+    "bench": ("rig.commands.bench", "Measure what the rig and a build cost."),
     "doctor": ("rig.commands.doctor", "What is installed, what is missing, and how to get it."),
     "builds": ("rig.builds.cli", "Fetch, add and list QEMU builds."),
 }

@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from filelock import FileLock, Timeout
-from pydantic import Field, TypeAdapter, ValidationError
+from annotated_types import MinLen
+
+if TYPE_CHECKING:  # not needed to resolve a path, which every run does
+    from pydantic import TypeAdapter
 
 #: what ``rig builds fetch`` can bring: Debian suites with a qemu-system-ppc that runs on any newer kernel
 FETCHABLE = tuple(
@@ -79,7 +82,7 @@ class Manifest:
     """
 
     name: str
-    argv: Annotated[tuple[str, ...], Field(min_length=1)]
+    argv: Annotated[tuple[str, ...], MinLen(1)]
     data_dir: str | None
     fetched_at: str
     packages: tuple[Package, ...] = ()
@@ -95,7 +98,11 @@ class Resolved:
     name: str
 
 
-_MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+@cache
+def _manifests() -> TypeAdapter[Manifest]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Manifest)
 
 
 def default_root() -> Path:
@@ -147,9 +154,11 @@ class Store:
 
     def manifest(self, name: str) -> Manifest:
         """What is known of a build; raises :class:`NotFetched` or :class:`DamagedBuild`."""
+        from pydantic import ValidationError
+
         path = self.folder(name) / MANIFEST
         try:
-            return _MANIFEST.validate_json(path.read_bytes())
+            return _manifests().validate_json(path.read_bytes())
         except FileNotFoundError:
             raise NotFetched(f"{name} is not in {self.root}: {_how_to_get(name)}") from None
         except (OSError, ValidationError) as error:
@@ -195,7 +204,7 @@ class Store:
             new.mkdir()
             try:
                 manifest = fill(new)
-                (new / MANIFEST).write_bytes(_MANIFEST.dump_json(manifest, indent=1) + b"\n")
+                (new / MANIFEST).write_bytes(_manifests().dump_json(manifest, indent=1) + b"\n")
                 if folder.exists():
                     folder.rename(old)
                 new.rename(folder)
@@ -217,6 +226,8 @@ class Store:
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
         lock = self.root / f".lock-{folder.name}"
         try:
             with FileLock(lock, timeout=PATIENCE):

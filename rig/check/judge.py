@@ -17,7 +17,7 @@ from rig.check.violation import Reporter, Violation
 from rig.machine.errors import Timeout
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
-from rig.program import Await, Call, Host, Outcome, Ref, Seed, Step
+from rig.program import Arrive, Await, Call, Ending, Host, Outcome, Ref, Seed, Step
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Scenario, Stage
 from rig.target import Target
@@ -93,6 +93,7 @@ class Judge:
         self._batch: list[_Pending] = []
         self._touched: set[int] = set()
         self._index = 0
+        self._ending: Ending = "returned"
 
     def play(self, scenario: Scenario) -> Judgement:
         """Play the scenario to its end, or to where the machine can go no further."""
@@ -114,6 +115,9 @@ class Judge:
             self.result.violations += report.violations
         finally:
             playing.close()
+        if self._ending in ("shutdown", "panicked"):
+            self.result.reusable = False  # a machine that shuts down instead of rebooting cannot be reset
+        self.result.reusable &= not self.model.state.altered
         return self.result
 
     def _steps(self, steps: Sequence[Step]) -> list[Outcome]:
@@ -138,8 +142,11 @@ class Judge:
         self._flush()
         return outcomes
 
-    def _act(self, action: Host | Await, step: Step) -> Outcome:
-        if isinstance(action, Await):
+    def _act(self, action: Host | Await | Arrive, step: Step) -> Outcome:
+        if isinstance(action, Arrive):
+            expectation = self.model.expect_arrival(action)
+            outcome = self.machine.wait(action)
+        elif isinstance(action, Await):
             awaited = ExpectedEvent(action.event, action.data, required=False)
             expectation = Expectation(f"await {action.event}", (Case("came", events=(awaited,)),))
             try:
@@ -167,7 +174,8 @@ class Judge:
     def _call(self, call: Call, step: Step, outcomes: list[Outcome], position: int) -> None:
         expectation = self.model.expect(call)
         granules = _granules(expectation.footprint)
-        if granules is None or granules & self._touched or len(self._batch) >= MAX_BATCH:
+        other = bool(self._batch) and self._batch[-1].call.cpu != call.cpu
+        if granules is None or granules & self._touched or other or len(self._batch) >= MAX_BATCH:
             self._flush()
             if not self.result.reusable:
                 return
@@ -199,7 +207,7 @@ class Judge:
         self, judged: Sequence[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]]
     ) -> None:
         """Compare RAM after a batch, let the model settle where the build is, and keep what broke."""
-        ending = judged[-1][2].ending
+        ending = self._ending = judged[-1][2].ending
         if ending == "reset":
             self.model.reset(self.machine.environment)
             environment = self.machine.environment
@@ -236,7 +244,7 @@ class Judge:
 
 
 def _answered(
-    action: Host | Await, expectation: Expectation, outcome: Outcome, index: int
+    action: Host | Await | Arrive, expectation: Expectation, outcome: Outcome, index: int
 ) -> list[Violation]:
     """Whether QMP's answer, or the event waited for, is the one that the program expects."""
     report = Reporter(expectation, index)
@@ -247,6 +255,8 @@ def _answered(
                 f"no {action.event} event within {action.timeout:g} s",
                 expected=str(dict(action.data)),
             )
+        return report.violations
+    if isinstance(action, Arrive):
         return report.violations
     answer = outcome.answer if isinstance(outcome.answer, Mapping) else {}
     error = answer.get("error")

@@ -166,7 +166,10 @@ class Codec:
     def mailbox(self, data: bytes) -> Mailbox:
         """The mailbox from its first :data:`MAILBOX_SIZE` bytes."""
         words = self._mailbox.unpack(data)
-        return Mailbox(*words[:3], words[8], words[9], words[10], words[11:18], words[24:29], bool(words[29]))
+        magic, version, sequence = words[:3]
+        done, index, state = words[8:11]
+        started = bool(words[29])
+        return Mailbox(magic, version, sequence, done, index, state, words[11:18], words[24:29], started)
 
     def blank(self) -> bytes:
         """The mailbox of a CPU that is yet to be started."""

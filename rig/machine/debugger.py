@@ -12,7 +12,7 @@ import select
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +102,7 @@ class Debugger:
         self._results: dict[int, dict[str, Any]] = {}
         self._stops: list[Stop] = []
         self._names: dict[str, int] = {}
+        self._armed: list[str] = []
         self.running = False
 
     def fileno(self) -> int:
@@ -185,11 +186,22 @@ class Debugger:
 
     def connect(self, path: Path, stops: Iterable[int], deadline: Deadline) -> None:
         """Connect to the stub's unix socket and set hardware breakpoints at the addresses ``stops``."""
-        commands = [f"-target-select remote {path}", *(f"-break-insert -h *{stop:#x}" for stop in stops)]
-        tokens = [self.send(command) for command in commands]  # gdb takes them in order: one round trip
+        self._armed = [f"-break-insert -h *{stop:#x}" for stop in stops]
+        self._in_order([f"-target-select remote {path}", *self._armed], deadline)
+        self._stops.clear()
+
+    def rearm(self, deadline: Deadline) -> None:
+        """Set the breakpoints again, on every CPU there is now.
+
+        A CPU that was plugged has none, and QEMU stops removing a breakpoint at the first CPU that lacks it.
+        """
+        self._in_order(['-interpreter-exec console "delete"', *self._armed], deadline)
+
+    def _in_order(self, commands: Sequence[str], deadline: Deadline) -> None:
+        """Several commands in one round trip."""
+        tokens = [self.send(command) for command in commands]
         for token, command in zip(tokens, commands, strict=True):
             self.result(token, deadline, command)
-        self._stops.clear()
 
     def resume(self, deadline: Deadline, at: int | None = None) -> None:
         """Let the guest run, from ``at`` when given.
@@ -224,7 +236,9 @@ class Debugger:
         deadline = deadline or Deadline(10.0)
         if not self._names:
             listed = self.command("-data-list-register-names", deadline)["register-names"]
-            self._names = {name: number for number, name in enumerate(listed) if name}
+            # QEMU's SPR feature names lr, ctr and xer once more, without a value: the first one counts.
+            for number, name in enumerate(listed):
+                self._names.setdefault(name, number)
         wanted = {str(self._names[name]): name for name in names}
         command = f"-data-list-register-values --thread {cpu + 1} x {' '.join(wanted)}"
         answer = self.command(command, deadline)["register-values"]

@@ -33,8 +33,10 @@ def parse(blob: bytes) -> Node:
         raise BadDeviceTree(f"the device tree claims {total_size(blob)} bytes, but {len(blob)} are there")
     if total_size(blob) < HEADER:
         raise BadDeviceTree(f"the device tree claims {total_size(blob)} bytes, less than a header has")
+    data = bytearray(blob)
     try:
-        tree = libfdt.FdtRo(bytearray(blob))
+        libfdt.check_err(libfdt.fdt_check_full(data, len(data)))
+        tree = libfdt.FdtRo(data)
         return _node(libfdt, tree, 0)
     except libfdt.FdtException as error:
         raise BadDeviceTree(f"the device tree of {len(blob)} bytes is damaged: {error}") from error

@@ -20,7 +20,7 @@ from rig.deadline import Deadline
 from rig.machine import agent, command_line, device_tree
 from rig.machine.build import Build
 from rig.machine.debugger import Debugger
-from rig.machine.errors import AgentError, Hung, MachineError, Refused
+from rig.machine.errors import AgentError, MachineError, Refused
 from rig.machine.execution import ANSWER, Execution, matches
 from rig.machine.launch import LOGS, Running, launch
 from rig.machine.memory import ByDebugger, Mapped, Saved
@@ -228,6 +228,8 @@ class Machine:
                 elif action.command == "system_wakeup" and self._asleep is not None:
                     ending = live.settle(deadline, self._asleep.cpu)
                     woken = self._finished(self._asleep, ending, began)[-1]
+                elif action.command == "device_add":
+                    self.debugger.rearm(deadline)  # it may have been a CPU
                 elif action.command == "quit":
                     live.live.process.wait(deadline)
             except Refused as error:

@@ -72,7 +72,10 @@ class Argument:
 
 
 class FamilyState(Protocol):
-    """State that a family of services keeps in the model; one instance a machine."""
+    """State that a family of services keeps in the model; one instance a machine.
+
+    A family whose state outlives a reset has an attribute ``altered`` that becomes true when it changes.
+    """
 
     def __init__(self, environment: Environment) -> None:
         """The state of a machine just started."""
@@ -93,6 +96,8 @@ class State:
         self.memory = Memory(environment.ram)
         #: the host's UTC clock in seconds since the epoch; only a model target sets it, for canonical values
         self.now = 0.0
+        #: index of the CPU that makes the call
+        self.caller = 0
         #: events of earlier steps that may still come, because QEMU sends them at most once a second
         self.late: set[str] = set()
         self._families: dict[type, FamilyState] = {}
@@ -104,6 +109,11 @@ class State:
             state = self._families[family] = family(self.environment)
         assert isinstance(state, family)
         return state
+
+    @property
+    def altered(self) -> bool:
+        """Whether something changed that outlives a reset: another program must not meet it."""
+        return any(getattr(state, "altered", False) for state in self._families.values())
 
     def reset(self, environment: Environment) -> None:
         """The machine was reset: tell every family; memory is the caller's to restore."""

@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rig.model.address import SPACE, in_ram, in_window, load, pieces, ram_of
 from rig.model.environment import Region
 from rig.model.expectation import Breach, Case, Exactly, Expectation, OneOf, Scratch, Write
@@ -42,7 +39,8 @@ MAX_COUNT = 0x8000_0000
 #: log2 of the largest element, 8 bytes (DOCUMENT)
 MAX_ESIZE = 3
 
-Bytes = NDArray[np.uint8]
+#: every byte inverted, for bytes.translate
+INVERTED = bytes(range(255, -1, -1))
 
 XOR_INVERTS = Breach(
     "memop.xor-inverts",
@@ -61,15 +59,19 @@ class Operation:
     """What is stored, from the source's bytes and the destination's old ones."""
 
     name: str
-    store: Callable[[Bytes, Bytes], Bytes]
+    store: Callable[[bytes, bytes], bytes]
     breach: Breach | None = None
     rule: str = PATCH
 
 
+def _xor(source: bytes, old: bytes) -> bytes:
+    return (int.from_bytes(source) ^ int.from_bytes(old)).to_bytes(len(old))
+
+
 COPY = Operation("copy", lambda source, _: source)
-INVERT = Operation("invert", lambda source, _: ~source)
+INVERT = Operation("invert", lambda source, _: source.translate(INVERTED))
 INVERT_FOR_XOR = Operation("invert", INVERT.store, XOR_INVERTS)
-XOR = Operation("xor", lambda source, old: source ^ old, rule=DOCUMENT)
+XOR = Operation("xor", _xor, rule=DOCUMENT)
 
 
 def operations(op: int, revision: str) -> tuple[Operation, ...]:
@@ -198,17 +200,17 @@ def stores(memory: Memory, operation: Operation, dst: int, src: int, length: int
     block = length if backward else min(distance or length, length)
     done: list[Write] = []
     for piece in pieces(memory.ram, dst, length):
-        old = np.frombuffer(memory.read(piece.address, piece.length), np.uint8)
-        new = np.empty_like(old)
+        old = memory.read(piece.address, piece.length)
+        new = bytearray(piece.length)
         size = min(block, piece.length)
         loaded = load(memory, (src + piece.offset) & MASK64, size)
         if not backward:
             _patch(loaded, (src + piece.offset) & MASK64, done)
-        new[:size] = operation.store(np.frombuffer(loaded, np.uint8), old[:size])
+        new[:size] = operation.store(bytes(loaded), old[:size])
         for at in range(size, piece.length, size):
             end = min(at + size, piece.length)
-            new[at:end] = operation.store(new[at - size : end - size], old[at:end])
-        done.append(Write(piece.address, new.tobytes(), operation.rule))
+            new[at:end] = operation.store(bytes(new[at - size : end - size]), old[at:end])
+        done.append(Write(piece.address, bytes(new), operation.rule))
     return done
 
 

@@ -12,7 +12,8 @@ from rig.model.expectation import Case, Expectation
 from rig.model.hypercall import MASK64, State
 from rig.model.memop import REVISIONS
 from rig.model.memory import Memory
-from rig.program import Call, Host, Outcome, Ref, Value
+from rig.model.rtas import cpu
+from rig.program import Arrive, Call, Host, Outcome, Ref, Value
 
 #: argument registers of a hypercall: r4..r12
 MAX_ARGUMENTS = 9
@@ -69,11 +70,16 @@ class Model:
         """What the contract permits ``call`` to leave behind; raises :class:`UnresolvedCall`."""
         registers = registers_of(call)
         opcode = registers.pop("r3")
+        self.state.caller = call.cpu
         return self.registry.expect(opcode, registers, self.state)
 
     def expect_host(self, action: Host) -> Expectation:
         """What the contract permits a host action to leave behind."""
         return host.expect(action, self.state)
+
+    def expect_arrival(self, arrival: Arrive) -> Expectation:
+        """With what registers the contract permits a CPU to have been started."""
+        return cpu.arrival(arrival, self.state.of(cpu.Cpus))
 
     def settle(self, case: Case, outcome: Outcome) -> None:
         """Bring the families' states to where ``case`` left the machine; memory must be there already."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rig.model.expectation import Case, ExpectedEvent
 from rig.model.memory import Memory
 from rig.model.model import Model, registers_of
-from rig.program import Await, Call, Event, Host, Outcome
+from rig.program import Arrive, Await, Call, Event, Host, Outcome
 
 
 class ModelTarget:
@@ -39,8 +39,10 @@ class ModelTarget:
         case = self.model.expect_host(action).cases[0]
         return self._finish(case, {}, answer={})
 
-    def wait(self, event: Await) -> Outcome:
+    def wait(self, event: Await | Arrive) -> Outcome:
         """Take the first event emitted so far that ``event`` describes; no event when there is none."""
+        if isinstance(event, Arrive):
+            return self._finish(self.model.expect_arrival(event).cases[0], {})
         for seen in self._emitted:
             if seen.name == event.event and event.data.items() <= seen.data.items():
                 self._emitted.remove(seen)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 
 from rig.check.judge import Judged
-from rig.program import Await, Call, Host, Seed
+from rig.program import Arrive, Await, Call, Host
+from rig.scenario.resolve import Resolved
 
 #: at most so many bytes of one write are spelt out
 LONGEST = 4096
@@ -56,7 +57,7 @@ def _registers(values: Mapping[str, int]) -> dict[str, str]:
     return {name: hex(value) for name, value in values.items() if not name.startswith("vs")}
 
 
-def _step(step: Seed | Call | Host | Await) -> str:
+def _step(step: Resolved) -> str:
     match step:
         case Call():
             return f"opcode {step.opcode:#x}" if isinstance(step.opcode, int) else str(step.opcode)
@@ -64,4 +65,6 @@ def _step(step: Seed | Call | Host | Await) -> str:
             return step.command
         case Await():
             return step.event
+        case Arrive():
+            return f"cpu {step.cpu}"
     return "seed"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from rig.program import (
     H_LOGICAL_MEMOP,
+    Arrive,
     Await,
     Call,
     Host,
@@ -57,10 +59,15 @@ def hexadecimal(raw: object) -> bytes:
 
 def pattern(data: Data) -> bytes:
     """Bytes made by a rule, the same in every run."""
-    length, first = integer(data["length"]), integer(data.get("value", 0))
-    match data["kind"]:
+    numbers = (integer(data.get(name, 0)) for name in ("length", "seed", "value"))
+    return _pattern(data["kind"], *numbers)
+
+
+@lru_cache(maxsize=1)  # the scenarios of a file mostly share one
+def _pattern(kind: str, length: int, seed: int, first: int) -> bytes:
+    match kind:
         case "random":
-            return random.Random(integer(data.get("seed", 0))).randbytes(length)
+            return random.Random(seed).randbytes(length)
         case "fill":
             return bytes([first]) * length
         case _:
@@ -124,7 +131,7 @@ def _memop(data: Data) -> Call:
 
 
 def _call_options(data: Data) -> dict[str, Any]:
-    options = _given(data, "name", "timeout")
+    options = _given(data, "name", "timeout", "cpu")
     if "registers" in data:
         options["registers"] = {name: within(raw, 128) for name, raw in data["registers"].items()}
     return options
@@ -132,7 +139,7 @@ def _call_options(data: Data) -> dict[str, Any]:
 
 def _rtas(data: Data) -> Rtas:
     args = tuple(value(arg, 32) for arg in data.get("args", []))
-    options = _given(data, "name", "timeout")
+    options = _given(data, "name", "timeout", "cpu")
     options |= {name: value(data[name], 32) for name in ("nret", "nargs") if name in data}
     options |= {name: value(data[name], 64) for name in ("block", "address") if name in data}
     return Rtas(service(data["service"]), args, **options)
@@ -144,6 +151,10 @@ def _host(data: Data) -> Host:
 
 def _await(data: Data) -> Await:
     return Await(data["event"], **_given(data, "data", "name", "timeout"))
+
+
+def _arrive(data: Data) -> Arrive:
+    return Arrive(data["cpu"], **_given(data, "timeout", "name"))
 
 
 def _given(data: Data, *keys: str) -> dict[str, Any]:
@@ -158,4 +169,5 @@ _KINDS: Mapping[str, Callable[[Data], Step]] = {
     "rtas": _rtas,
     "host": _host,
     "await": _await,
+    "arrive": _arrive,
 }

@@ -132,13 +132,16 @@ class Document:
             messages: dict[str, None] = {}
             for problem in error.errors(include_url=False, include_context=False):
                 location = (*where, *_as_written(problem["loc"], written))
-                messages[self._message(location, problem["type"], problem["msg"])] = None
+                message = self._message(location, problem["type"], problem["msg"], problem["input"])
+                messages[message] = None
             raise BadScenario("\n".join(messages)) from error
 
-    def _message(self, location: Location, kind: str, text: str) -> str:
+    def _message(self, location: Location, kind: str, text: str, given: object) -> str:
         text = text.removeprefix("Value error, ")
         if kind == "extra_forbidden":
             text = f"unknown key {location[-1]!r}"
+            if given is None:  # {service: ibm,os-term} is YAML for two keys
+                text += '; a name with a comma needs quotes within braces, such as "ibm,os-term"'
         elif kind == "missing":
             location, text = location[:-1], f"{location[-1]!r} is missing"
         return self._at(location, text, key=kind == "extra_forbidden")

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from rig.program import Await, Call, Host, MachineOptions, Ref, Rtas, Seed, Step, Value
+from rig.program import Arrive, Await, Call, Host, MachineOptions, Ref, Rtas, Seed, Step, Value
 from rig.scenario.script import Scenario
 
 
@@ -34,6 +34,7 @@ def _machine(options: MachineOptions) -> dict[str, Any]:
         "mapping",
         "console",
         "endian",
+        "no_shutdown",
     )
     return {
         name: _plain(getattr(options, name))
@@ -69,10 +70,14 @@ def _step(step: Step) -> dict[str, Any]:
                 body["fails"] = step.fails
         case Await():
             kind, body = "await", {"event": step.event, "data": _plain(step.data), "timeout": step.timeout}
+        case Arrive():
+            kind, body = "arrive", {"cpu": step.cpu, "timeout": step.timeout}
     if step.name:
         body["name"] = step.name
     if isinstance(step, Call | Rtas | Host) and step.timeout is not None:
         body["timeout"] = step.timeout
+    if isinstance(step, Call | Rtas) and step.cpu:
+        body["cpu"] = step.cpu
     return {kind: body}
 
 

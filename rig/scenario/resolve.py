@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from rig.model.environment import Environment, Region
-from rig.program import H_RTAS, Await, Call, Host, Outcome, Ref, Rtas, Seed, Step, Value
+from rig.program import H_RTAS, Arrive, Await, Call, Host, Outcome, Ref, Rtas, Seed, Step, Value
 from rig.scenario.errors import BadScenario
 from rig.scenario.reference import FromMap, FromStep, FromTree, Reference, parse
 from rig.scenario.reserved import AGENT, SCRATCH, refusal
@@ -29,7 +29,7 @@ AFTER = 256
 RETS = 64
 
 #: what a target executes
-Resolved = Seed | Call | Host | Await
+Resolved = Seed | Call | Host | Await | Arrive
 
 
 @dataclass(slots=True)
@@ -175,7 +175,7 @@ def _rtas(step: Rtas, names: Names, environment: Environment) -> tuple[Resolved,
         Seed(piece.start, data)
         for piece, data in _pieces(_surroundings(block, inputs, min(nret, RETS), names.seeded), environment)
     ]
-    return (*seeds, Call(H_RTAS, (address,), name=step.name, timeout=step.timeout))
+    return (*seeds, Call(H_RTAS, (address,), name=step.name, timeout=step.timeout, cpu=step.cpu))
 
 
 def _surroundings(

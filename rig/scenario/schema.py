@@ -15,12 +15,14 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PlainValidator,
     StrictBool,
     StrictInt,
     StrictStr,
     StringConstraints,
+    Tag,
     WithJsonSchema,
     model_validator,
 )
@@ -103,6 +105,13 @@ Name = Annotated[
 ]
 Words = Annotated[StrictStr, StringConstraints(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
+Cpu = Annotated[StrictInt, Field(ge=0, le=15)]
+# told apart before they are checked, so that a message speaks of the form that was written
+Arguments = Annotated[
+    Annotated[list[Value64], Field(max_length=MAX_ARGS), Tag("in order")]
+    | Annotated[dict[str, Value64], Tag("by name")],
+    Discriminator(lambda raw: "by name" if isinstance(raw, dict) else "in order"),
+]
 Registers = dict[Annotated[str, AfterValidator(_register_name)], Register]
 
 
@@ -139,9 +148,10 @@ class Call(_Strict):
     """``call:`` a hypercall, by name or number; ``args`` in the order of registers, or by name."""
 
     opcode: Opcode
-    args: Annotated[list[Value64], Field(max_length=MAX_ARGS)] | dict[str, Value64] = []
+    args: Arguments = []
     registers: Registers = {}
     timeout: Seconds | None = None
+    cpu: Cpu = 0
     name: Name = ""
 
     @model_validator(mode="after")
@@ -161,6 +171,7 @@ class Memop(_Strict):
     op: Value64 = 0
     registers: Registers = {}
     timeout: Seconds | None = None
+    cpu: Cpu = 0
     name: Name = ""
 
 
@@ -174,6 +185,7 @@ class Rtas(_Strict):
     block: Value64 = None
     address: Value64 = None
     timeout: Seconds | None = None
+    cpu: Cpu = 0
     name: Name = ""
 
 
@@ -196,6 +208,14 @@ class Await(_Strict):
     name: Name = ""
 
 
+class Arrive(_Strict):
+    """``arrive:`` wait until the CPU with index ``cpu``, which a call has started, is in the agent."""
+
+    cpu: Cpu
+    timeout: Seconds = 5.0
+    name: Name = ""
+
+
 class Step(_Strict):
     """One step: a mapping with one key that says what it does."""
 
@@ -207,12 +227,13 @@ class Step(_Strict):
     rtas: Rtas | None = None
     host: Host | None = None
     await_: Annotated[Await | None, Field(alias="await")] = None
+    arrive: Arrive | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         given = self.model_fields_set
         if len(given) != 1 or getattr(self, next(iter(given))) is None:
-            raise ValueError("a step is exactly one of seed, call, memop, rtas, host and await")
+            raise ValueError("a step is exactly one of seed, call, memop, rtas, host, await and arrive")
         return self
 
 
@@ -229,6 +250,7 @@ class Machine(_Strict):
     mapping: StrictBool = True
     console: StrictBool = True
     endian: Literal["big", "little"] = "big"
+    no_shutdown: StrictBool = True
 
 
 class Requires(_Strict):

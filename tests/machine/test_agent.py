@@ -35,9 +35,11 @@ def test_offsets_are_those_of_the_protocol() -> None:
     codec = agent.Codec("big")
     named = {"r31": 0x000 + 31 * 8, "cr": 0x100, "lr": 0x108, "ctr": 0x110, "xer": 0x118, "sprg3": 0x148}
     for name, offset in (named | {"fpscr": 0x150, "vrsave": 0x158}).items():
-        vector = codec.vector(codec.registers(Call(1, registers={name: 0x77}), True), True)
+        vector = codec.vector(codec.registers(Call(1, registers={name: 0x77}), full=True), full=True)
         assert vector[offset : offset + 8] == (0x77).to_bytes(8, "big")
-    vector = codec.vector(codec.registers(Call(1, registers={"vs63": 0x77, "vscr": 0x66}), True), True)
+    vector = codec.vector(
+        codec.registers(Call(1, registers={"vs63": 0x77, "vscr": 0x66}), full=True), full=True
+    )
     assert vector[0x7F0:] == (0x77).to_bytes(16, "big")
     assert vector[0x160:0x170] == (0x66).to_bytes(16, "big")
 
@@ -56,7 +58,7 @@ def test_no_two_registers_hold_the_same_pattern() -> None:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_batch_fits_its_area_or_is_refused(full: bool) -> None:  # noqa: FBT001
+def test_a_batch_fits_its_area_or_is_refused(full: bool) -> None:
     most = agent.capacity(full)
     assert agent.records_at(most, full) + most * agent.size(full) <= agent.REGION.end
     for count in (0, most + 1):

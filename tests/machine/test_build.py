@@ -77,7 +77,8 @@ def test_another_architectures_qemu_is_refused(short_tmp: Path) -> None:
     path = script(
         short_tmp,
         'case "$1" in -version) echo "QEMU emulator version 7.2.0";;\n'
-        '*) echo "Supported machines are:"; echo "pc   Standard PC (alias of pc-i440fx-7.2)"; echo "q35  Q35";; esac',
+        '*) echo "Supported machines are:"; echo "pc   Standard PC (alias of pc-i440fx-7.2)";\n'
+        'echo "q35  Q35";; esac',
     )
     with pytest.raises(
         BadBuild, match=r"has no pseries machine \(it has pc, q35\): give a qemu-system-ppc64"

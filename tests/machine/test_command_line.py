@@ -22,9 +22,14 @@ def value(words: tuple[str, ...], option: str) -> str:
 
 def test_every_option_reaches_qemu() -> None:
     options = MachineOptions(
-        memory=768, cpu="power8", machine="pseries-5.2", options=("ic-mode=xics",), smp="2", devices=("e1000",),
+        memory=768,
+        cpu="power8",
+        machine="pseries-5.2",
+        options=("ic-mode=xics",),
+        smp="2",
+        devices=("e1000",),
         arguments=("-rtc", "base=utc"),
-    )  # fmt: skip
+    )
     words = compose(BUILD, options, IMAGE, WIRES)
     assert words[:2] == BUILD.argv
     assert value(words, "-L") == "/q/share"

@@ -22,7 +22,9 @@ def blob() -> bytes:
             writer.property_u32("power-off", 0x2003)
             with writer.add_node("below"):
                 writer.property("empty", b"")
-    return bytes(writer.as_fdt().as_bytearray())
+    tree = writer.as_fdt()
+    tree.pack()
+    return bytes(tree.as_bytearray())
 
 
 def test_nodes_and_properties_keep_names_and_bytes() -> None:
@@ -34,7 +36,7 @@ def test_nodes_and_properties_keep_names_and_bytes() -> None:
     below = tree.find("/rtas/below")
     assert below is not None
     assert below.properties == {"empty": b""}
-    assert [path for path, _ in tree.walk()][0] == "/"
+    assert next(path for path, _ in tree.walk()) == "/"
 
 
 def test_ram_is_every_memory_node_that_has_any_ascending() -> None:
@@ -51,7 +53,7 @@ def test_ram_is_every_memory_node_that_has_any_ascending() -> None:
         (bytes(64), "begins with 0000000000000000"),
         (blob()[:100], r"claims \d+ bytes, but 100 are there"),
         (b"\xd0\x0d\xfe\xed\0\0\0\x08", "less than a header has"),
-        (blob()[:20] + b"\xff\xff\xff\xff" + blob()[24:], "is damaged"),
+        (blob()[:56] + b"\xff\xff\xff\xff" + blob()[60:], "is damaged"),
     ],
 )
 def test_a_damaged_blob_is_refused(data: bytes, text: str) -> None:

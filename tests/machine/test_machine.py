@@ -104,11 +104,15 @@ def test_more_calls_than_fit_a_batch_are_split(machine: Machine) -> None:
 
 def test_ready_made_vectors_run_and_give_their_records(machine: Machine) -> None:
     codec = agent.Codec("big")
-    vectors = b"".join(codec.vector(codec.registers(Call(UNKNOWN, (n,)), False), False) for n in range(100))
+    vectors = b"".join(
+        codec.vector(codec.registers(Call(UNKNOWN, (n,)), full=False), full=False) for n in range(100)
+    )
     machine.begin(vectors, 100)
     ending, records = machine.finish(100, Deadline(20))
     assert ending == "returned"
-    assert [codec.record(records[at : at + 80], False)["r4"] for at in range(0, 8000, 80)] == list(range(100))
+    assert [codec.record(records[at : at + 80], full=False)["r4"] for at in range(0, 8000, 80)] == list(
+        range(100)
+    )
 
 
 def test_reset_leaves_ram_as_after_a_start(machine: Machine) -> None:
@@ -211,8 +215,8 @@ def test_console_output_comes_with_the_call(machine: Machine) -> None:
 
 def test_so_many_bytes_of_console_output_can_be_awaited(machine: Machine) -> None:
     codec = agent.Codec("big")
-    call = codec.registers(put(machine, b"0123456789"), False)
-    machine.begin(codec.vector(call, False), 1)
+    call = codec.registers(put(machine, b"0123456789"), full=False)
+    machine.begin(codec.vector(call, full=False), 1)
     assert machine.console.expect_bytes(4, Deadline(20)) == b"0123"
     assert machine.finish(1, Deadline(20))[0] == "returned"
     assert machine.console.drain() == b"456789"

@@ -28,7 +28,7 @@ def say(end: socket.socket, message: object) -> None:
 
 @pytest.fixture
 def peer(short_tmp: Path) -> Iterator[Peer]:
-    """A connected monitor whose peer answers one command after negotiation with ``messages``, then hangs up or not."""
+    """Monitors whose peer answers every command after negotiation with ``messages``, or hangs up then."""
     monitors: list[Monitor] = []
     threads: list[threading.Thread] = []
     ends: list[socket.socket] = []
@@ -41,16 +41,15 @@ def peer(short_tmp: Path) -> Iterator[Peer]:
             if not greet:
                 return
             say(theirs, GREETING)
-            with theirs.makefile("rb") as lines:
-                for line in lines:
-                    command = json.loads(line)
-                    if command["execute"] == "qmp_capabilities":
-                        say(theirs, {"return": {}, "id": command["id"]})
-                        continue
-                    for message in messages:
-                        say(theirs, message if "event" in message else {**message, "id": command["id"]})
-                    if hang_up:
-                        break
+            while data := theirs.recv(65536):  # one command, which nothing delimits
+                command = json.loads(data)
+                if command["execute"] == "qmp_capabilities":
+                    say(theirs, {"return": {}})  # it has no id
+                    continue
+                for message in messages:
+                    say(theirs, message if "event" in message else {**message, "id": command["id"]})
+                if hang_up:
+                    break
             if hang_up:
                 theirs.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from rig.model.rtas import clock, console
+from rig.model.rtas import clock, console, cpu, msi, pci, power
 from rig.model.rtas.service import Service
 
 
@@ -23,6 +23,10 @@ class Family(Protocol):
 FAMILIES: tuple[Family, ...] = (
     clock,
     console,
+    power,
+    cpu,
+    pci,
+    msi,
 )
 
 

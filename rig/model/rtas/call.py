@@ -155,12 +155,16 @@ def _facts(block: Block, state: State) -> frozenset[str]:
 
 
 def _request(service: Service, block: Block, state: State, *, exact: bool) -> Request | None:
-    """The request as the service sees it; ``None`` when the block has not the arguments that it needs."""
-    wanted = block.nargs if exact else min(nargs for nargs, _ in service.shapes)
-    if block.nargs < wanted or not in_ram(state, block.args, 4 * wanted):
+    """The request as the service sees it; ``None`` when its arguments are not in RAM.
+
+    Where a block announces fewer arguments than the service has, what follows stands for the missing ones: a
+    service that does not look at nargs reads that.
+    """
+    shapes = [nargs for nargs, _ in service.shapes]
+    wanted = block.nargs if exact else min(max(block.nargs, min(shapes)), max(shapes))
+    if not in_ram(state, block.args, 4 * wanted):
         return None
-    readable = min(block.nargs, max(nargs for nargs, _ in service.shapes))
-    return Request(_cells(state, block.args, readable), block.nargs, block.nret, block.rets, state, exact)
+    return Request(_cells(state, block.args, wanted), block.nargs, block.nret, block.rets, state, exact)
 
 
 def _case(service: Service, reply: Reply, block: Block, state: State) -> Case:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import inf, isfinite, ulp
 
 from rig.model.environment import Environment
-from rig.model.expectation import ExpectedEvent, Permitted, Relation, Satisfies, Unspecified
+from rig.model.expectation import Breach, ExpectedEvent, Permitted, Relation, Satisfies, Unspecified
 from rig.model.hypercall import Argument, Kind, State
 from rig.model.rtas.service import (
     BUSY,
@@ -55,6 +55,14 @@ LIMITS = (
     ("nanosecond", 0, 999_999_999),
 )
 FIELDS = ("year", *(name for name, _, _ in LIMITS))
+
+#: QEMU gives the low 32 bits of the whole time in nanoseconds, which is below a second only now and then.
+NANOSECOND_UNREDUCED = Breach(
+    "rtas.nanosecond-unreduced",
+    "the nanosecond is not below 1000000000, as within a second it must be",
+    GET_SHAPE,
+)
+BEYOND_A_SECOND = Satisfies(lambda value: value > LIMITS[-1][2], "1000000000 and above", LIMITS[-1][2] + 1)
 
 #: days in 400 years, after which the calendar repeats
 CYCLE = 146_097
@@ -119,22 +127,26 @@ class Reckoning:
         # Years of ten digits leave a float less than a second's precision.
         return low - RESOLUTION - 4 * ulp(low), high + RESOLUTION + 4 * ulp(high)
 
-    def at(self, guest: float, host: tuple[float, float]) -> Reckoning:
-        """What is known of a clock that stood at ``guest`` between two host times."""
+    def at(self, guest: float, host: tuple[float, float], width: float = 0.0) -> Reckoning:
+        """What is known of a clock that stood at ``guest``, or ``width`` later, between two host times."""
         low, high = host
         if self.steady:
-            return Reckoning(guest - high, guest - low)
-        return Reckoning(-inf, guest - low, guest, steady=False)
+            return Reckoning(guest - high, guest + width - low)
+        return Reckoning(-inf, guest + width - low, guest, steady=False)
 
-    def after(self, guest: float, host: tuple[float, float]) -> Reckoning:
-        """What is known after a reading.
+    def permits(self, shown: float, host: tuple[float, float]) -> bool:
+        """Whether the clock may have shown the whole second ``shown`` between two host times."""
+        low, high = self.bounds(host)
+        return low < shown + 1 and shown <= high
+
+    def after(self, shown: float, host: tuple[float, float]) -> Reckoning:
+        """What is known after the whole second ``shown`` was read.
 
         One that was foreseen changes nothing for a steady clock, so that drift adds up until it shows.
         """
-        low, high = self.bounds(host)
-        if self.steady and isfinite(low) and isfinite(high) and low <= guest <= high:
+        if self.steady and isfinite(self.slow) and isfinite(self.fast) and self.permits(shown, host):
             return self
-        return self.at(guest, host)
+        return self.at(shown, host, width=1.0)
 
     def lost(self) -> Reckoning:
         """What is known when nothing is."""
@@ -163,14 +175,19 @@ class Clock:
 
     def __init__(self, environment: Environment) -> None:
         self.reckoning = first_reckoning(environment)
+        #: whether it was set to a year that it need not support and has not been read since
+        self.doubtful = False
+        #: whether the guest has set it
+        self.altered = False
 
     def reset(self, environment: Environment) -> None:
         """Nothing: the clock runs on."""
 
 
 def _read(memory: GuestMemory, rets: int) -> tuple[int, ...]:
-    data = memory.read(rets + 4, 4 * len(FIELDS))
-    return tuple(int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data), 4))
+    """The date and time that a reading shows; its nanoseconds are left to their own cell."""
+    data = memory.read(rets + 4, 4 * (len(FIELDS) - 1))
+    return (*(int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data), 4)), 0)
 
 
 def _outputs(state: State) -> tuple[Permitted, ...]:
@@ -193,27 +210,33 @@ def _get(request: Request) -> tuple[Reply, ...]:
     def holds(outcome: Outcome, memory: GuestMemory) -> str | None:
         fields = _read(memory, request.rets)
         shown = seconds_of(fields)
-        text = "{}-{:02}-{:02} {:02}:{:02}:{:02}.{:09}".format(*fields)
+        text = "{}-{:02}-{:02} {:02}:{:02}:{:02}".format(*fields)
         if shown is None:  # a field beyond its own limits is reported cell by cell
             return f"there is no {text}" if in_limits(fields) else None
-        low, high = reckoning.bounds(outcome.clock)
-        if low <= shown <= high:
+        if reckoning.permits(shown, outcome.clock):
             return None
-        return f"the clock shows {text} ({shown:.3f}), expected {low:.3f}..{high:.3f} seconds since 1970"
+        low, high = reckoning.bounds(outcome.clock)
+        return f"the clock shows {text} ({shown:.0f}), expected {low:.3f}..{high:.3f} seconds since 1970"
 
     def adopt(outcome: Outcome) -> None:
         shown = seconds_of(_read(request.state.memory, request.rets))
         if shown is not None:
             clock.reckoning = reckoning.after(shown, outcome.clock)
+            clock.doubtful = False
 
+    shows = Relation("rtas.time-of-day", holds, GET_TIME)
+    if clock.doubtful:  # then it is the setting that should have been refused
+        shows = Relation("rtas.date-not-kept", holds, SET_RANGE)
+    outputs = _outputs(request.state)
     read = Reply(
         SUCCESS,
-        _outputs(request.state),
+        outputs,
         rule=CALENDAR,
-        relations=(Relation("rtas.time-of-day", holds, GET_TIME),),
+        relations=(shows,),
         effect=adopt if request.exact else None,
     )
-    return (read, *put_off(GET_SHAPE, BUSY, *EXTENDED_DELAY))
+    unreduced = replace(read, outputs=(*outputs[:-1], BEYOND_A_SECOND), breach=NANOSECOND_UNREDUCED)
+    return (read, unreduced, *put_off(GET_SHAPE, BUSY, *EXTENDED_DELAY))
 
 
 def _set(request: Request) -> tuple[Reply, ...]:
@@ -223,8 +246,10 @@ def _set(request: Request) -> tuple[Reply, ...]:
 
     def adopt(outcome: Outcome) -> None:
         request.state.late.add("RTC_CHANGE")
+        clock.altered = True
         known = clock.reckoning
         clock.reckoning = known.lost() if time is None else known.at(time, outcome.clock)
+        clock.doubtful = fields[0] not in SUPPORTED
 
     done = Reply(
         SUCCESS,

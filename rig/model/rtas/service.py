@@ -43,7 +43,7 @@ class Request:
     rets: int
     state: State
     #: False when the caller announced another shape or gave a block that LoPAR leaves open: ``nargs`` may
-    #: exceed the shape's, and the outputs are unspecified, so that no effect may rely on them
+    #: differ from the number of ``args``, and the outputs are unspecified, so that no effect may rely on them
     exact: bool = True
 
 

@@ -184,6 +184,14 @@ def test_whether_a_service_ran_in_another_shape_is_told_by_its_status(
     assert judge(model, get, writes(BLOCK + 12, cells(0, *DATE)), clock=NOW)[1] == []
 
 
+def test_a_service_may_take_what_follows_for_missing_arguments(model: Model, judge, prepare, cells) -> None:
+    for shown in (b"\xa5", b""):  # the pattern in the outputs
+        call = prepare(model, SHOW, nret=2)
+        assert judge(model, call, writes(BLOCK + 12, cells(0)), console=shown)[1] == []
+    call = prepare(model, SHOW, nret=2)
+    assert judge(model, call, writes(BLOCK + 12, cells(0)), console=b"?")[1] == ["console"]
+
+
 # ---- blocks that are not all memory, or not aligned ----
 
 

@@ -1,0 +1,411 @@
+"""The services for dynamic DMA windows, DDW (LoPAR 7.3.27): query, create, remove and reset.
+
+What a platform has to offer is its own business; the model holds it to what it said last: windows that it
+reported must be there for a later create.  All functions below a PHB share its windows: the PHB is the PE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from rig.model.environment import Environment
+from rig.model.expectation import (
+    UNSPECIFIED,
+    Between,
+    Breach,
+    Exactly,
+    Permitted,
+    Relation,
+    Satisfies,
+)
+from rig.model.hypercall import Argument, Kind
+from rig.model.rtas import bridges
+from rig.model.rtas.bridges import Bridge, Window
+from rig.model.rtas.service import (
+    BUSY,
+    EXTENDED_DELAY,
+    HARDWARE_ERROR,
+    PARAMETER_ERROR,
+    SUCCESS,
+    Reply,
+    Request,
+    Service,
+    put_off,
+    refuse,
+)
+from rig.program import Outcome
+from rig.target import GuestMemory
+
+OFFERED = "R1-7.3.27-3"
+QUERY = "R1-7.3.27.1-1"
+TCES = "R1-7.3.27.1-2"
+CREATE_SHAPE = "R1-7.3.27.2-1"
+CREATE = "R1-7.3.27.2-2"
+REMOVE = "R1-7.3.27.3-1"
+RESTORE = "R1-7.3.27.3-3"
+RESET = "R1-7.3.27.4.1-3"
+RESET_SHAPE = "R1-7.3.27.4.1-1"
+
+#: log2 of the I/O page sizes, from bit 31 of the page-size mask (Table of ibm,query-pe-dma-window)
+PAGE_SHIFTS = (12, 16, 24, 25, 26, 27, 28, 34)
+PAGE_BITS = (1 << len(PAGE_SHIFTS)) - 1
+#: more windows, or bytes, than anyone has
+MANY = (1 << 32) - 1
+#: I/O addresses have as many bits
+ADDRESS_BITS = 64
+#: log2 of the TCEs that a 32-bit number cannot count
+WIDE = 32
+#: log2 of a page size whose bit in the mask is reserved by LoPAR 2.9, but used
+PAGE_2M = 21
+
+NO_FAILURE = Breach(
+    "ddw.hardware-error",
+    "a window that cannot be made is a hardware error, not a parameter error",
+    CREATE_SHAPE,
+)
+SHIFT_WRAPS = Breach("ddw.shift-wraps", "a window is made with a size modulo 2^64", CREATE)
+NOT_RESTORED = Breach(
+    "ddw.default-not-restored",
+    "the default window is not there after the last other window was removed",
+    RESTORE,
+)
+
+
+@dataclass(slots=True)
+class Domain:
+    """The windows of one PHB (``made`` by LIOBN), and what the platform said of them.
+
+    Between ``fewest`` and ``most`` further windows can be made; ``boot`` is the same for the default window
+    alone.  ``pages`` and ``tces`` are the page sizes and the largest block of TCEs reported, as far as that
+    still holds.
+    """
+
+    bridge: Bridge
+    default: bool = True
+    made: dict[int, Window] = field(default_factory=dict)
+    boot: tuple[int, int] = (0, MANY)
+    fewest: int = 0
+    most: int = MANY
+    pages: frozenset[int] | None = None
+    tces: int | None = None
+    #: facts about a return of the default window that was not seen yet; no facts when there is none
+    unseen: frozenset[str] = frozenset()
+    #: whether a window of 2^32 TCEs or more was refused: what that leaves behind, deviations know
+    half_made: bool = False
+
+    def restore(self) -> None:
+        """The default window alone, as at boot (LoPAR R1-7.3.27-5, R1-7.3.27-6)."""
+        self.default, self.made, self.unseen, self.tces = True, {}, frozenset(), None
+        self.fewest, self.most = self.boot
+
+    def forget(self) -> None:
+        """Something was done that cannot be told: any number of windows may be left."""
+        self.fewest, self.most, self.tces = 0, MANY, None
+
+    def lose_default(self) -> None:
+        """The default window is not there; how many windows can be made is not known."""
+        self.default, self.unseen = False, frozenset()
+        self.forget()
+
+    def remove(self, liobn: int) -> None:
+        """A made window is gone; the last one gives way to the default window (LoPAR R1-7.3.27.3-3)."""
+        del self.made[liobn]
+        if self.made or self.default:
+            self.most, self.tces = MANY, None
+            return
+        self.restore()
+        reused = self.bridge.default is not None and self.bridge.default.liobn == liobn
+        self.unseen = frozenset({"default-restored", *(("default-liobn-reused",) if reused else ())})
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows that there are."""
+        default = (self.bridge.default,) if self.default and self.bridge.default else ()
+        return (*self.made.values(), *default)
+
+
+class Domains:
+    """The DMA windows of all PHBs, and the LIOBNs of virtual devices, which are no PE's."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.by_unit = {unit: Domain(bridge) for unit, bridge in bridges.bridges(environment).items()}
+        self.virtual = bridges.windows(environment)
+
+    def reset(self, environment: Environment) -> None:
+        """A reboot restores the default windows (LoPAR R1-7.3.27-5)."""
+        self.virtual = bridges.windows(environment)
+        old, self.by_unit = self.by_unit, {}
+        for unit, bridge in bridges.bridges(environment).items():
+            domain = self.by_unit[unit] = old.get(unit, Domain(bridge))
+            domain.bridge = bridge
+            domain.restore()
+
+    def offered(self, request: Request) -> Domain | None:
+        """The PHB that the first three cells name, if it has the option."""
+        domain = self.by_unit.get(bridges.unit_id(*request.args[1:3]))
+        return domain if domain and domain.bridge.applicable else None
+
+    def used(self, liobn: int) -> bool:
+        """Whether a window has this LIOBN."""
+        windows = (window for domain in self.by_unit.values() for window in domain.windows)
+        return liobn in self.virtual or any(window.liobn == liobn for window in windows)
+
+    @property
+    def unused(self) -> int:
+        """A LIOBN that a model target gives to a new window."""
+        return next(liobn for liobn in range(0x8000_0000, MANY) if not self.used(liobn))
+
+
+def _cell(memory: GuestMemory, request: Request, index: int) -> int:
+    return int.from_bytes(memory.read(request.rets + 4 * index, 4), "big")
+
+
+def _of_pe(request: Request, domain: Domain, *replies: Reply) -> tuple[Reply, ...]:
+    """``replies``, and -3 too where LoPAR does not say whether the address is that of a PE."""
+    address = request.args[0]
+    if domain.bridge.names_function(address):
+        return replies
+    return (*replies, Reply(PARAMETER_ERROR, rule=OFFERED))
+
+
+def _query(request: Request) -> tuple[Reply, ...]:
+    domain = request.state.of(Domains).offered(request)
+    if domain is None:
+        return refuse(OFFERED)
+    extended = request.exact and request.nret == 6
+    if extended and domain.bridge.extensions[2:3] != (1,):
+        return refuse(QUERY)
+
+    def outputs(windows: Permitted) -> tuple[Permitted, ...]:
+        pages = Satisfies(lambda mask: not mask & ~PAGE_BITS, "page sizes of the table, other bits 0", 1)
+        return (windows, *[UNSPECIFIED] * (1 + extended), pages, replace(pages, canonical=0))
+
+    def adopt(_: Outcome) -> None:
+        if not request.exact:
+            return
+        cells = [_cell(request.state.memory, request, index) for index in range(1, request.nret)]
+        windows, *tces, pages, _migration = cells
+        domain.fewest = domain.most = windows
+        domain.tces = tces[-1] | (tces[0] << 32 if extended else 0)
+        domain.pages = frozenset(shift for bit, shift in enumerate(PAGE_SHIFTS) if pages >> bit & 1)
+        if domain.default and not domain.made and not domain.unseen:
+            domain.boot = (windows, windows)
+
+    def found(outcome: Outcome) -> None:
+        if domain.most < MANY:
+            domain.unseen = frozenset()
+        adopt(outcome)
+
+    def missing(outcome: Outcome) -> None:
+        domain.lose_default()
+        adopt(outcome)
+
+    told = Reply(SUCCESS, outputs(Between(domain.fewest, domain.most)), rule=QUERY, effect=found)
+    replies: tuple[Reply, ...] = (told,)
+    if domain.unseen and domain.most < MANY:
+        more = outputs(Between(domain.most + 1, MANY))
+        replies += (Reply(SUCCESS, more, rule=QUERY, effect=missing, breach=NOT_RESTORED),)
+    return _of_pe(request, domain, *replies)
+
+
+def _made(request: Request, domain: Domain, length: int, *, missing: bool = False) -> Reply:
+    """The reply that makes a window of ``length`` bytes; ``missing``: in place of the default window."""
+    domains, memory = request.state.of(Domains), request.state.memory
+    others = [window for window in domain.windows if not (missing and window is domain.bridge.default)]
+
+    def start(memory: GuestMemory) -> int:
+        return bridges.unit_id(_cell(memory, request, 2), _cell(memory, request, 3))
+
+    def holds(_: Outcome, memory: GuestMemory) -> str | None:
+        at = start(memory)
+        overlapping = [window for window in others if window.overlaps(at, length)]
+        return f"the window at {at:#x} overlaps that at {overlapping[0].start:#x}" if overlapping else None
+
+    def adopt(_: Outcome) -> None:
+        if missing:
+            domain.lose_default()
+        if not request.exact:
+            domain.forget()
+            return
+        liobn = _cell(memory, request, 1)
+        domain.made[liobn] = Window(liobn, start(memory), length)
+        if domain.most < MANY:
+            domain.most = max(0, domain.most - 1)
+        domain.fewest, domain.tces = 0, None
+
+    liobn: Permitted = Satisfies(lambda value: not domains.used(value), "a LIOBN not in use", domains.unused)
+    if missing and domain.bridge.default:
+        liobn = Exactly(domain.bridge.default.liobn)
+    return Reply(
+        SUCCESS,
+        (liobn, UNSPECIFIED, UNSPECIFIED),
+        rule=CREATE,
+        relations=(Relation("ddw.window-overlaps", holds, CREATE),),
+        effect=adopt,
+        breach=NOT_RESTORED if missing else None,
+    )
+
+
+def _create(request: Request) -> tuple[Reply, ...]:
+    domain = request.state.of(Domains).offered(request)
+    if domain is None:
+        return refuse(OFFERED)
+    page, size = request.args[3:5]
+    # in the arithmetic of a build that calculates modulo 2^64
+    count = (size - page) % ADDRESS_BITS
+
+    def leave_half(_: Outcome) -> None:
+        domain.half_made = domain.half_made or count >= WIDE
+
+    refused = Reply(PARAMETER_ERROR, rule=CREATE_SHAPE)
+    failed = Reply(HARDWARE_ERROR, rule=CREATE_SHAPE, effect=leave_half, breach=NO_FAILURE)
+    if page > size or (size < ADDRESS_BITS and page not in (*PAGE_SHIFTS, PAGE_2M)):
+        return (refused,)
+    if size >= ADDRESS_BITS:
+        wrapped = _made(request, domain, 1 << count + page % ADDRESS_BITS)
+        return (refused, replace(wrapped, breach=SHIFT_WRAPS), failed)
+    if not domain.most:
+        return (refused, failed)
+
+    made = [_made(request, domain, 1 << size)]
+    if domain.unseen:
+        made.append(_made(request, domain, 1 << size, missing=True))
+    later = put_off(CREATE_SHAPE, BUSY, *EXTENDED_DELAY)
+    promised = domain.fewest and page in (domain.pages or ()) and 1 << count <= (domain.tces or 0)
+    if not promised:
+        return (*made, refused, *later, failed)
+    replies = (*made, *later) if count < WIDE else (*made, *later, failed)
+    return _of_pe(request, domain, *replies)
+
+
+def _remove(request: Request) -> tuple[Reply, ...]:
+    liobn = request.args[0]
+    for domain in request.state.of(Domains).by_unit.values():
+        default = domain.bridge.default
+        if not domain.bridge.applicable:
+            continue
+        if liobn in domain.made:
+            return (Reply(SUCCESS, rule=REMOVE, effect=lambda _, domain=domain: domain.remove(liobn)),)
+        if domain.default and default and default.liobn == liobn:
+            return _remove_default(domain)
+    return refuse(REMOVE)
+
+
+def _remove_default(domain: Domain) -> tuple[Reply, ...]:
+    def remove(_: Outcome) -> None:
+        fewest = 1 if not domain.most else domain.fewest
+        domain.lose_default()
+        domain.fewest = fewest
+
+    removed = Reply(SUCCESS, rule=REMOVE, effect=remove)
+    if not domain.unseen:
+        return (removed,)
+    missing = Reply(
+        PARAMETER_ERROR, rule=RESTORE, effect=lambda _: domain.lose_default(), breach=NOT_RESTORED
+    )
+    return (removed, missing)
+
+
+def _reset(request: Request) -> tuple[Reply, ...]:
+    domain = request.state.of(Domains).offered(request)
+    if domain is None or len(domain.bridge.extensions) < 2:
+        return refuse(OFFERED)
+    restored = Reply(SUCCESS, rule=RESET, effect=lambda _: domain.restore())
+    return _of_pe(request, domain, restored, *put_off(RESET_SHAPE, BUSY))
+
+
+def _facts(request: Request) -> frozenset[str]:
+    domain = request.state.of(Domains).offered(request)
+    if domain is None:
+        return frozenset({"ddw-not-offered"})
+    facts = set(domain.unseen)
+    if not domain.bridge.names_function(request.args[0]):
+        facts.add("no-such-function")
+    return frozenset(facts)
+
+
+def _create_facts(request: Request) -> frozenset[str]:
+    domain = request.state.of(Domains).offered(request)
+    page, size = request.args[3:5]
+    facts = set(_facts(request))
+    if domain and domain.half_made:
+        facts.add("window-half-made")
+    if size >= ADDRESS_BITS:
+        facts.add("size-beyond-64-bits")
+    if page <= size and (size - page) % ADDRESS_BITS >= WIDE:
+        facts.add("tces-beyond-32-bits")
+    return frozenset(facts)
+
+
+def _remove_facts(request: Request) -> frozenset[str]:
+    domains, liobn = request.state.of(Domains), request.args[0]
+    facts = {"liobn-of-virtual-device"} if liobn in domains.virtual else set()
+    for domain in domains.by_unit.values():
+        if domain.bridge.default and domain.bridge.default.liobn == liobn:
+            facts |= domain.unseen
+    return frozenset(facts)
+
+
+PE = (
+    Argument("config_addr", Kind.CONFIG_ADDRESS, "the PE's; the register fields are 0"),
+    Argument("unit_high", Kind.BUID_HIGH, "high half of the PHB's unit ID"),
+    Argument("unit_low", Kind.BUID_LOW, "low half of the PHB's unit ID"),
+)
+
+SERVICES: tuple[Service, ...] = (
+    Service(
+        "ibm,query-pe-dma-window",
+        PE,
+        ("windows", "tces", "pages", "migration", "migration of six"),
+        ((3, 5), (3, 6)),
+        frozenset({SUCCESS, HARDWARE_ERROR, PARAMETER_ERROR}),
+        "Tells how many more windows can be made, of how many TCEs, and with which page sizes.",
+        "LoPAR 7.3.27.1",
+        (OFFERED, QUERY, TCES),
+        _query,
+        _facts,
+    ),
+    Service(
+        "ibm,create-pe-dma-window",
+        (
+            *PE,
+            Argument("page_shift", Kind.SHIFT, "log2 of the I/O page size"),
+            Argument("window_shift", Kind.SHIFT, "log2 of the window's size"),
+        ),
+        ("liobn", "address high", "address low"),
+        ((5, 4),),
+        frozenset({SUCCESS, HARDWARE_ERROR, BUSY, PARAMETER_ERROR, *EXTENDED_DELAY}),
+        "Makes a DMA window exactly as wanted, or none.",
+        "LoPAR 7.3.27.2",
+        (OFFERED, CREATE_SHAPE, CREATE),
+        _create,
+        _create_facts,
+    ),
+    Service(
+        "ibm,remove-pe-dma-window",
+        (Argument("liobn", Kind.LIOBN),),
+        (),
+        ((1, 1),),
+        frozenset({SUCCESS, HARDWARE_ERROR, PARAMETER_ERROR}),
+        "Removes a DMA window; the default window comes back when the last other one goes.",
+        "LoPAR 7.3.27.3",
+        (REMOVE, RESTORE, "R1-7.3.27.3-4"),
+        _remove,
+        _remove_facts,
+    ),
+    Service(
+        # Its token is in ibm,ddw-extensions; LoPAR spells the name in three ways.
+        "ibm,reset-pe-dma-window",
+        PE,
+        (),
+        ((3, 1),),
+        frozenset({SUCCESS, HARDWARE_ERROR, BUSY, PARAMETER_ERROR}),
+        "Brings back the default window and no other.",
+        "LoPAR 7.3.27.4.1",
+        (RESET_SHAPE, RESET),
+        _reset,
+        _facts,
+    ),
+)
+
+__all__ = ["SERVICES", "Domain", "Domains"]

@@ -1,0 +1,92 @@
+"""What QEMU was told to do when a guest reboots, powers off or panics, and the endings that follow.
+
+``-no-reboot``, ``-no-shutdown`` and, since 6.0, ``-action`` say it; the last word on each counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+from rig.model.environment import Environment
+from rig.model.expectation import ExpectedEvent, Relation
+from rig.model.rtas.service import SUCCESS, Reply
+from rig.program import Outcome
+from rig.target import GuestMemory
+
+SOURCE = "QEMU man page, -action; QMP reference, SHUTDOWN, RESET and GUEST_PANICKED"
+
+#: comes whenever the machine stands still; the debugger's own stops cause it too
+STOP = ExpectedEvent("STOP", required=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The values of ``-action`` by its own names: ``reboot`` reset or shutdown, ``shutdown`` poweroff or
+    pause, ``panic`` pause, shutdown, exit-failure or none.
+    """
+
+    reboot: str = "reset"
+    shutdown: str = "poweroff"
+    panic: str = "shutdown"
+
+    @classmethod
+    def of(cls, environment: Environment) -> Policy:
+        """The policy of a machine."""
+        options = environment.options
+        policy = cls(shutdown="pause" if options.no_shutdown else "poweroff")
+        for word, value in zip_longest(options.arguments, options.arguments[1:], fillvalue=""):
+            match word.removeprefix("-"):
+                case "-no-reboot" | "no-reboot":
+                    policy = replace(policy, reboot="shutdown")
+                case "-no-shutdown" | "no-shutdown":
+                    policy = replace(policy, shutdown="pause")
+                case "-action" | "action":
+                    policy = replace(policy, **dict(part.split("=", 1) for part in value.split(",")))
+        return policy
+
+
+def exits(status: int) -> Relation:
+    """QEMU ends with this exit status."""
+
+    def holds(outcome: Outcome, _: GuestMemory) -> str | None:
+        if outcome.exit_status == status:
+            return None
+        return f"QEMU ended otherwise than by exit status {status}: {outcome.last_words}"
+
+    return Relation("exit-status", holds, SOURCE)
+
+
+def powered_off(
+    policy: Policy, reason: str, rule: str, *before: ExpectedEvent, exit_status: int = 0
+) -> Reply:
+    """The reply of a call that ends the machine for ``reason``, after the events ``before``."""
+    events = (*before, ExpectedEvent("SHUTDOWN", {"guest": True, "reason": reason}), STOP)
+    if policy.shutdown == "pause":
+        return Reply(SUCCESS, rule=rule, events=events, ending="shutdown")
+    return Reply(SUCCESS, rule=rule, events=events, ending="died", relations=(exits(exit_status),))
+
+
+def rebooted(policy: Policy, rule: str) -> Reply:
+    """The reply of a call that reboots the machine."""
+    if policy.reboot == "shutdown":
+        return powered_off(policy, "guest-reset", rule)
+    event = ExpectedEvent("RESET", {"guest": True, "reason": "guest-reset"})
+    return Reply(SUCCESS, rule=rule, events=(event,), ending="reset")
+
+
+def panicked(policy: Policy, version: tuple[int, ...], rule: str) -> Reply:
+    """The reply of a call that tells that the guest's operating system has failed."""
+
+    def event(action: str, *, required: bool = True) -> ExpectedEvent:
+        return ExpectedEvent("GUEST_PANICKED", {"action": action}, required)
+
+    if policy.panic == "none":
+        return Reply(SUCCESS, rule=rule, events=(event("run"),))
+    if policy.panic == "pause" or (policy.panic == "shutdown" and policy.shutdown == "pause"):
+        return Reply(SUCCESS, rule=rule, events=(event("pause"), STOP), ending="panicked")
+    # Before 6.0 a machine that is to power off announces first that it pauses.
+    first = (event("pause", required=False),) if version < (6,) else ()
+    status = 1 if policy.panic == "exit-failure" else 0
+    off = replace(policy, shutdown="poweroff") if policy.panic == "exit-failure" else policy
+    return powered_off(off, "guest-panic", rule, *first, event("poweroff"), exit_status=status)
