@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -20,9 +21,7 @@ class Pool:
 
     def __init__(self, isolate: bool = False) -> None:
         self.isolate = isolate
-        self._machines: dict[
-            tuple[str, MachineOptions], tuple[Machine, tempfile.TemporaryDirectory[str]]
-        ] = {}
+        self._machines: dict[tuple[str, MachineOptions], tuple[Machine, ExitStack]] = {}
 
     def __enter__(self) -> Pool:
         return self
@@ -44,14 +43,12 @@ class Pool:
             return machine
         while len(self._machines) >= KEPT:
             self._close(next(iter(self._machines)))
-        folder = tempfile.TemporaryDirectory(prefix="rig-")
-        machine = Machine(build, options, Path(folder.name), Deadline(seconds))
-        self._machines[key] = (machine, folder)
-        try:
+        with ExitStack() as undo:
+            folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="rig-"))
+            machine = Machine(build, options, Path(folder), Deadline(seconds))
+            undo.callback(machine.close)
             machine.start()
-        except BaseException:
-            self._close(key)
-            raise
+            self._machines[key] = (machine, undo.pop_all())
         return machine
 
     def discard(self, machine: Machine) -> None:
@@ -62,8 +59,4 @@ class Pool:
 
     def _close(self, key: tuple[str, MachineOptions]) -> None:
         if key in self._machines:
-            machine, folder = self._machines.pop(key)
-            try:
-                machine.close()
-            finally:
-                folder.cleanup()
+            self._machines.pop(key)[1].close()

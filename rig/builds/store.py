@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from annotated_types import MinLen
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # not needed to resolve a path, which every run does
     from pydantic import TypeAdapter
@@ -82,7 +80,7 @@ class Manifest:
     """
 
     name: str
-    argv: Annotated[tuple[str, ...], MinLen(1)]
+    argv: tuple[str, ...]
     data_dir: str | None
     fetched_at: str
     packages: tuple[Package, ...] = ()
@@ -158,12 +156,15 @@ class Store:
 
         path = self.folder(name) / MANIFEST
         try:
-            return _manifests().validate_json(path.read_bytes())
+            manifest = _manifests().validate_json(path.read_bytes())
         except FileNotFoundError:
             raise NotFetched(f"{name} is not in {self.root}: {_how_to_get(name)}") from None
         except (OSError, ValidationError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no manifest of this rig"
             raise DamagedBuild(f"{path} cannot be used: {why}; to replace it, {_how_to_get(name)}") from error
+        if not manifest.argv:
+            raise DamagedBuild(f"{path} names no program; to replace it, {_how_to_get(name)}")
+        return manifest
 
     def get(self, name: str) -> Resolved:
         """How to start a build; raises :class:`NotFetched` or :class:`DamagedBuild`."""

@@ -108,10 +108,12 @@ class Comparison:
             for name, permitted in case.registers.items()
         )
         wrong += sum(not cell.permitted.permits(self._cell(cell.address, cell.width)) for cell in case.cells)
+        wrong += sum(relation.holds(outcome, self.observed) is not None for relation in case.relations)
         wrong += outcome.console != case.console
         wrong += sum(
             event.required and not any(_fits(event, seen) for seen in outcome.events) for event in case.events
         )
+        wrong += sum(not any(_fits(event, seen) for event in case.events) for seen in outcome.events)
         bytes_wrong = 0
         for write in case.writes:
             bytes_wrong += unequal(write.data, self.observed.read(write.address, len(write.data)))
@@ -147,10 +149,12 @@ def _registers(case: Case, outcome: Outcome, report: Reporter) -> None:
             report.add(
                 name, name, expected=str(permitted), observed=f"{value:#x}", value=value, rule=case.rule
             )
-    for name, before in outcome.before.items():
+    registers = outcome.registers
+    changed = [name for name, before in outcome.before.items() if registers.get(name, before) != before]
+    for name in changed:
         if name in case.registers or name in VOLATILE:
             continue
-        after = outcome.registers.get(name, before)
+        before, after = outcome.before[name], registers[name]
         mask = CR_PRESERVED if name == "cr" else -1
         if (after ^ before) & mask:
             report.add(

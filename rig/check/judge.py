@@ -17,7 +17,8 @@ from rig.check.violation import Reporter, Violation
 from rig.machine.errors import Timeout
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
-from rig.program import Arrive, Await, Call, Ending, Host, Outcome, Ref, Seed, Step
+from rig.model.rtas.policy import Policy
+from rig.program import Arrive, Await, Call, Host, Outcome, Ref, Seed, Step
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Scenario, Stage
 from rig.target import Target
@@ -93,7 +94,6 @@ class Judge:
         self._batch: list[_Pending] = []
         self._touched: set[int] = set()
         self._index = 0
-        self._ending: Ending = "returned"
 
     def play(self, scenario: Scenario) -> Judgement:
         """Play the scenario to its end, or to where the machine can go no further."""
@@ -115,8 +115,8 @@ class Judge:
             self.result.violations += report.violations
         finally:
             playing.close()
-        if self._ending in ("shutdown", "panicked"):
-            self.result.reusable = False  # a machine that shuts down instead of rebooting cannot be reset
+        if Policy.of(self.model.state.environment).reboot != "reset":
+            self.result.reusable = False  # a machine that shuts down instead cannot be reset
         self.result.reusable &= not self.model.state.altered
         return self.result
 
@@ -207,7 +207,7 @@ class Judge:
         self, judged: Sequence[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]]
     ) -> None:
         """Compare RAM after a batch, let the model settle where the build is, and keep what broke."""
-        ending = self._ending = judged[-1][2].ending
+        ending = judged[-1][2].ending
         if ending == "reset":
             self.model.reset(self.machine.environment)
             environment = self.machine.environment

@@ -34,6 +34,8 @@ STANDING: Mapping[str, Ending] = {
 FINAL_EVENTS = frozenset({"SHUTDOWN", "GUEST_PANICKED", "SUSPEND"})
 #: events that the rig causes itself, at every stop and continuation
 OURS = frozenset({"STOP", "RESUME"})
+#: endings at which it was not the rig that stopped the machine
+NEWS = frozenset({*STANDING.values(), "died"})
 
 
 class Execution:
@@ -119,7 +121,7 @@ class Execution:
                 )  # it was interrupted in vain, or another CPU at its own stop label
             if not live.process.alive:
                 return "died"
-            if announced and (ending := STANDING.get(self.status())) is not None:
+            if announced and (ending := self._standing()) is not None:
                 self._stand(ending)
                 return ending
             if deadline.expired:
@@ -171,13 +173,22 @@ class Execution:
     def take_events(self, ending: Ending) -> tuple[Event, ...]:
         """All events not yet taken, without those that the rig caused itself.
 
-        When something else than the agent's stop label stopped the machine, its STOP is news.
+        When something else than the rig stopped the machine, its STOP is news.
         """
         self.events += self.live.monitor.events()
-        ours = OURS if ending in ("returned", "reset") else OURS - {"STOP"}
+        ours = OURS - {"STOP"} if ending in NEWS else OURS
         events = tuple(event for event in self.events if event.name not in ours)
         self.events.clear()
         return events
+
+    def _standing(self) -> Ending | None:
+        """The ending that QEMU's run state means, if any."""
+        try:
+            return STANDING.get(self.status())
+        except MachineError:
+            if self.dead():
+                return "died"
+            raise
 
     def _stand(self, ending: Ending) -> None:
         """Let gdb learn that the machine stands; it never hears of a suspended one."""
@@ -189,15 +200,9 @@ class Execution:
         """What a stop means for a batch of ``cpu``; ``None`` when it goes on."""
         if stop.reason.startswith("exited") and self.dead():
             return "died"
-        try:
-            status = self.status()
-        except MachineError:
-            if self.dead():
-                return "died"
-            raise
-        if status in STANDING:
-            return STANDING[status]
-        if status != "debug" or stop.pc not in (agent.DONE, agent.FAULT):
+        if (ending := self._standing()) is not None:
+            return ending
+        if (status := self.status()) != "debug" or stop.pc not in (agent.DONE, agent.FAULT):
             raise AgentError(
                 f"the guest stopped where it should not: {stop}, run state {status}; {self.mailbox()}"
             )

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
 from rig.machine import agent, command_line, device_tree
+from rig.machine.batch import CARRIED, Batch, seconds
 from rig.machine.build import Build
 from rig.machine.debugger import Debugger
 from rig.machine.errors import AgentError, MachineError, Refused
@@ -33,23 +34,6 @@ if TYPE_CHECKING:  # imported while QEMU starts
 
 #: seconds for a call without a limit of its own, and for a reset
 PATIENCE = 20.0
-
-#: registers that a record holds and a vector does not load
-CARRIED = ("msr", "srr0", "srr1")
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """A batch posted to one CPU: the registers of each call at entry."""
-
-    befores: Sequence[dict[str, int]]
-    full: bool
-    cpu: int
-
-    @property
-    def blank(self) -> bytes:
-        """A record that the agent has not written."""
-        return agent.UNWRITTEN * agent.size(self.full)
 
 
 class Machine:
@@ -86,7 +70,7 @@ class Machine:
         #: by CPU: registers that only a record holds, as they stood at the last stop
         self._carried: dict[int, dict[str, int]] = {}
         #: the batch during which the machine was suspended
-        self._asleep: _Batch | None = None
+        self._asleep: Batch | None = None
         #: events of the step before
         self._recent: tuple[Event, ...] = ()
         self._last_words = ""
@@ -298,49 +282,29 @@ class Machine:
             return ending, self._records(count, full)
 
     def _batch(self, calls: Sequence[Call], full: bool, cpu: int) -> list[Outcome]:
-        befores = [self._codec.registers(call, full) for call in calls]
-        vectors = b"".join(self._codec.vector(before, full) for before in befores)
-        batch = _Batch(befores, full, cpu)
-        deadline = _limit(calls)
+        batch = Batch.of(calls, full, cpu, self._codec)
+        vectors = batch.vectors(self._codec)
+        deadline = Deadline(seconds(calls, PATIENCE))
         live, began = self._live, _now()
         try:
-            self.memory.write(agent.records_at(len(calls), full), batch.blank * len(calls))
-            live.post(vectors, len(calls), full, cpu)
+            self.memory.write(batch.records_at, batch.unwritten)
+            live.post(vectors, batch.count, full, cpu)
             live.resume(deadline)
             ending = live.settle(deadline, cpu)
         except MachineError:
             if not live.dead():
                 raise
             ending = "died"
-        if ending == "suspended":
-            self._asleep = batch
-        elif ending == "stopped":
+        if ending == "stopped":
             live.vacate(cpu)
         return self._finished(batch, ending, began)
 
-    def _finished(self, batch: _Batch, ending: Ending, began: tuple[float, float]) -> list[Outcome]:
+    def _finished(self, batch: Batch, ending: Ending, began: tuple[float, float]) -> list[Outcome]:
         """The outcomes of a batch, as far as there are records."""
-        count, full, blank = len(batch.befores), batch.full, batch.blank
-        data = self._records(count, full)
-        last = self._left(began, ending)
-        pieces = [data[at : at + len(blank)] for at in range(0, len(data), len(blank))]
-        done = next((index for index, piece in enumerate(pieces) if piece == blank), len(pieces))
-        if ending == "returned" and done < count:
-            raise AgentError(f"the agent says that it is done, but wrote only {done} of {count} records")
-        carried = self._carried.get(batch.cpu, {})
-        own = agent.mailbox_at(batch.cpu)
-        outcomes = []
-        for index, (before, piece) in enumerate(zip(batch.befores, pieces[:done], strict=False)):
-            after = self._codec.record(piece, full)
-            if full:
-                where = agent.records_at(count, full) + index * len(blank)
-                before |= carried | {"sprg0": own, "sprg1": where}
-                carried = self._carried[batch.cpu] = {name: after[name] for name in carried}
-            outcomes.append(Outcome(registers=after, before=before, clock=last.clock))
-        if ending == "returned":
-            return [*outcomes[:-1], replace(last, registers=outcomes[-1].registers, before=batch.befores[-1])]
-        # The call after the last record is the one that did not come back.
-        return [*outcomes, replace(last, before=batch.befores[done] if done < count else {})]
+        self._asleep = batch if ending == "suspended" else None
+        records = self._records(batch.count, batch.full)
+        carried = self._carried.setdefault(batch.cpu, {})
+        return batch.outcomes(records, self._left(began, ending), carried, self._codec)
 
     def _records(self, count: int, full: bool) -> bytes:
         if not self.alive and "mapping" not in self.memories:
@@ -378,7 +342,8 @@ class Machine:
         if ending != "returned":
             return outcome
         live.landed = False  # gdb may have selected another CPU
-        self._carried[cpu] = self.debugger.registers(CARRIED, deadline, cpu)
+        # QEMU's stub shows special-purpose registers of the boot CPU only.
+        self._carried[cpu] = self.debugger.registers(("msr",), deadline, cpu)
         return replace(outcome, registers=live.mailbox(cpu).boot)
 
     def _look_around(self) -> Environment:
@@ -429,9 +394,3 @@ class Machine:
 def _now() -> tuple[float, float]:
     """UTC in seconds since the epoch, and the monotonic clock."""
     return time.time(), time.monotonic()
-
-
-def _limit(calls: Sequence[Call]) -> Deadline:
-    """By when a batch must be back: the sum of its calls' own limits, plus the default if any has none."""
-    own = sum(call.timeout for call in calls if call.timeout is not None)
-    return Deadline(own + (PATIENCE if any(call.timeout is None for call in calls) else 0.0))

@@ -74,7 +74,7 @@ class Monitor:
 
     def _run(self, work: Coroutine[object, object, T], deadline: Deadline, what: str) -> T:
         """``work`` on the loop's thread; raises :class:`Timeout` and :class:`MonitorError`."""
-        bounded = asyncio.wait_for(work, deadline.remaining())
+        bounded = asyncio.wait_for(self._unless_ended(work), deadline.remaining())
         try:
             return asyncio.run_coroutine_threadsafe(bounded, _loop()).result()
         except TimeoutError:
@@ -103,14 +103,28 @@ class Monitor:
             os.eventfd_read(self._wake)
         return [self._events.popleft() for _ in range(len(self._events))]
 
+    async def _closed(self) -> None:
+        while self._client.runstate == Runstate.RUNNING:
+            await self._client.runstate_changed()
+
+    async def _unless_ended(self, work: Coroutine[object, object, T]) -> T:
+        """``work``, which a QEMU that closes the connection would leave waiting for ever."""
+        if not self._connected:
+            return await work
+        answer, end = asyncio.ensure_future(work), asyncio.ensure_future(self._closed())
+        try:
+            await asyncio.wait((answer, end), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise EOFError("QEMU closed the connection")
+            return answer.result()
+        finally:
+            answer.cancel()
+            end.cancel()
+
     def ended(self, deadline: Deadline) -> None:
         """Wait until QEMU has closed the connection: every event that it sent is then in the queue."""
-
-        async def closed() -> None:
-            while self._client.runstate == Runstate.RUNNING:
-                await self._client.runstate_changed()
-
-        self._run(closed(), deadline, "the end of the connection")
+        with contextlib.suppress(MonitorError):
+            self._run(self._closed(), deadline, "the end of the connection")
 
     def close(self) -> None:
         """End the session, whether or not the peer still lives.  May be called twice."""

@@ -30,6 +30,10 @@ def pieces(regions: Iterable[Region], address: int, length: int) -> list[Piece]:
 
     Addresses count modulo 2^64: past the top the range goes on at 0.
     """
+    if address + length <= SPACE:
+        for region in regions:
+            if region.start <= address and address + length <= region.start + region.length:
+                return [Piece(0, address, length)] if length > 0 else []  # by far the most frequent case
     length = min(length, SPACE)
     found = []
     for region in regions:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
+
+import click
 
 from rig.report.files import append, build_json, coverage, report_json, tap, write_json, write_junit
 from rig.report.result import Result, summary
@@ -132,36 +135,27 @@ def print_tap(results: Sequence[Result], builds: Sequence[Build]) -> None:
 
 def print_summary(results: Sequence[Result], builds: Sequence[Build], report: Path | None) -> None:
     """What a person wants to know: what did not conform, why, and the counts."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False, soft_wrap=True)
     for index, build in enumerate(builds):
         mine = [result for result in results if result.build == index]
-        console.print(f"[bold]QEMU {escape(build.version_text)}[/] {escape(str(build.path))}")
+        click.echo(f"{click.style(f'QEMU {build.version_text}', bold=True)} {build.path}")
         for result in mine:
             if result.verdict in ("mismatch", "fixed", "error"):
-                console.print(f"  [red]{result.verdict}[/] {escape(result.scenario)}")
+                click.echo(f"  {click.style(result.verdict, fg='red')} {result.scenario}")
                 for text in result.reason.splitlines():
-                    console.print(f"      {escape(text)}")
+                    click.echo(f"      {text}")
                 if result.evidence and report:
                     folder = report / result.evidence
-                    again = f"rig replay {folder / 'program.yaml'} --qemu {build.path}"
-                    console.print(f"      evidence: {escape(str(folder))}")
-                    console.print(f"      replay:   {escape(again)}")
-        deviating: dict[str, int] = {}
-        for result in mine:
-            for one in result.deviations:
-                deviating[one] = deviating.get(one, 0) + 1
-        for name, count in sorted(deviating.items()):
-            console.print(
-                f"  [yellow]deviation[/] {escape(name)} ({count} scenario{'s' if count > 1 else ''})"
-            )
-        reasons = {result.reason for result in mine if result.verdict == "skipped"}
-        for reason in sorted(reasons):
-            count = sum(result.reason == reason for result in mine)
-            console.print(f"  [cyan]skipped[/] {count}: {escape(reason)}")
-        counts = summary(mine)
-        calls = sum(result.calls for result in mine)
-        words = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "nothing ran"
-        console.print(f"  {words}; {calls} calls")
+                    click.echo(f"      evidence: {folder}")
+                    click.echo(f"      replay:   rig replay {folder / 'program.yaml'} --qemu {build.path}")
+        deviations = Counter(one for result in mine for one in result.deviations)
+        for name, count in sorted(deviations.items()):
+            click.echo(f"  {click.style('deviation', fg='yellow')} {name} ({_scenarios(count)})")
+        skipped = Counter(result.reason for result in mine if result.verdict == "skipped")
+        for reason, count in sorted(skipped.items()):
+            click.echo(f"  {click.style('skipped', fg='cyan')} {_scenarios(count)}: {reason}")
+        words = ", ".join(f"{count} {verdict}" for verdict, count in summary(mine).items() if count)
+        click.echo(f"  {words or 'nothing ran'}; {sum(result.calls for result in mine)} calls")
+
+
+def _scenarios(count: int) -> str:
+    return f"{count} scenario{'s' if count > 1 else ''}"

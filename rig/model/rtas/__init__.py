@@ -9,7 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from rig.model.rtas import clock, console, cpu, msi, pci, power
+from rig.model.rtas import (
+    clock,
+    connector,
+    console,
+    cpu,
+    ddw,
+    drc,
+    eeh,
+    events,
+    msi,
+    nvram,
+    pci,
+    power,
+    sysparm,
+    vio,
+    xics,
+)
 from rig.model.rtas.service import Service
 
 
@@ -21,12 +37,21 @@ class Family(Protocol):
 
 #: every family, in the order of LoPAR's chapters
 FAMILIES: tuple[Family, ...] = (
+    nvram,
     clock,
     console,
+    sysparm,
+    vio,
     power,
     cpu,
     pci,
     msi,
+    xics,
+    eeh,
+    ddw,
+    events,
+    drc,
+    connector,
 )
 
 

@@ -21,6 +21,7 @@ from rig.model.rtas.service import (
     HARDWARE_ERROR,
     PARAMETER_ERROR,
     SUCCESS,
+    UNSPECIFIED,
     Reply,
     Request,
     Service,
@@ -39,6 +40,8 @@ CALENDAR = "R1-7.3.2.1-1"
 
 #: seconds by which a clock may be coarse (LoPAR R1-2.9-7)
 RESOLUTION = 1.0
+#: seconds by which two readings of the host's one clock may disagree
+JITTER = 0.001
 
 #: Years that a platform must accept.  LoPAR leaves the range to it (SET_RANGE); a clock that cannot show
 #: the years of a signed 32-bit time would not tell every Linux guest the time.
@@ -59,10 +62,15 @@ FIELDS = ("year", *(name for name, _, _ in LIMITS))
 #: QEMU gives the low 32 bits of the whole time in nanoseconds, which is below a second only now and then.
 NANOSECOND_UNREDUCED = Breach(
     "rtas.nanosecond-unreduced",
-    "the nanosecond is not below 1000000000, as within a second it must be",
-    GET_SHAPE,
+    "the nanosecond is that of the whole time, modulo 2^32, and not that within the second",
+    CALENDAR,
 )
-BEYOND_A_SECOND = Satisfies(lambda value: value > LIMITS[-1][2], "1000000000 and above", LIMITS[-1][2] + 1)
+#: QEMU counts nanoseconds in 64 bits: 292 years before and after 1970.
+DATE_LOST = Breach(
+    "rtas.date-lost", "a date was accepted that the clock cannot show: it shows another", SET_RANGE
+)
+CELL = 1 << 32
+NANO = 1_000_000_000
 
 #: days in 400 years, after which the calendar repeats
 CYCLE = 146_097
@@ -139,6 +147,10 @@ class Reckoning:
         low, high = self.bounds(host)
         return low < shown + 1 and shown <= high
 
+    def places(self, time: float, host: tuple[float, float]) -> bool:
+        """Whether a time read to the nanosecond agrees with the host's clock, whatever its resolution."""
+        return max(self.floor, host[0] + self.slow) - JITTER <= time <= host[1] + self.fast + JITTER
+
     def after(self, shown: float, host: tuple[float, float]) -> Reckoning:
         """What is known after the whole second ``shown`` was read.
 
@@ -184,10 +196,32 @@ class Clock:
         """Nothing: the clock runs on."""
 
 
-def _read(memory: GuestMemory, rets: int) -> tuple[int, ...]:
-    """The date and time that a reading shows; its nanoseconds are left to their own cell."""
-    data = memory.read(rets + 4, 4 * (len(FIELDS) - 1))
-    return (*(int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data), 4)), 0)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What get-time-of-day returned: the seconds it shows, if there is such a date, and the nanosecond."""
+
+    fields: tuple[int, ...]
+    shown: float | None
+    nanosecond: int
+
+    def unreduced(self) -> float | None:
+        """The time, if the nanosecond is that of the whole time modulo 2^32; ``None`` if it cannot be."""
+        if self.shown is None:
+            return None
+        rest = (self.nanosecond - int(self.shown) * NANO) % CELL
+        if rest < NANO:
+            return self.shown + rest / NANO
+        # Before 1970 the seconds may have been rounded towards it.
+        return self.shown + (rest - CELL) / NANO if self.shown <= 0 and rest > CELL - NANO else None
+
+    def __str__(self) -> str:
+        return "{}-{:02}-{:02} {:02}:{:02}:{:02}".format(*self.fields)
+
+
+def _read(memory: GuestMemory, rets: int) -> Reading:
+    data = memory.read(rets + 4, 4 * len(FIELDS))
+    *fields, nanosecond = (int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data), 4))
+    return Reading(tuple(fields), seconds_of((*fields, 0)), nanosecond)
 
 
 def _outputs(state: State) -> tuple[Permitted, ...]:
@@ -207,36 +241,59 @@ def _get(request: Request) -> tuple[Reply, ...]:
     clock = request.state.of(Clock)
     reckoning = clock.reckoning
 
-    def holds(outcome: Outcome, memory: GuestMemory) -> str | None:
-        fields = _read(memory, request.rets)
-        shown = seconds_of(fields)
-        text = "{}-{:02}-{:02} {:02}:{:02}:{:02}".format(*fields)
-        if shown is None:  # a field beyond its own limits is reported cell by cell
-            return f"there is no {text}" if in_limits(fields) else None
-        if reckoning.permits(shown, outcome.clock):
+    def is_date(_: Outcome, memory: GuestMemory) -> str | None:
+        reading = _read(memory, request.rets)  # a field beyond its own limits is reported cell by cell
+        is_none = reading.shown is None and in_limits((*reading.fields, 0))
+        return f"there is no {reading}" if is_none else None
+
+    def is_time(outcome: Outcome, memory: GuestMemory) -> str | None:
+        reading = _read(memory, request.rets)
+        if reading.shown is None or reckoning.permits(reading.shown, outcome.clock):
             return None
         low, high = reckoning.bounds(outcome.clock)
-        return f"the clock shows {text} ({shown:.0f}), expected {low:.3f}..{high:.3f} seconds since 1970"
+        return (
+            f"the clock shows {reading} ({reading.shown:.0f}), "
+            f"expected {low:.3f}..{high:.3f} seconds since 1970"
+        )
+
+    def is_reduced(outcome: Outcome, memory: GuestMemory) -> str | None:
+        reading = _read(memory, request.rets)
+        whole = reading.unreduced()
+        if reading.shown is None or whole is None or not reckoning.places(whole, outcome.clock):
+            return None
+        apart = reckoning.places(reading.shown + reading.nanosecond / NANO, outcome.clock)
+        return None if apart else NANOSECOND_UNREDUCED.text
+
+    def is_unreduced(_: Outcome, memory: GuestMemory) -> str | None:
+        reading = _read(memory, request.rets)
+        return "the nanosecond means nothing" if reading.unreduced() is None else None
 
     def adopt(outcome: Outcome) -> None:
-        shown = seconds_of(_read(request.state.memory, request.rets))
+        clock.doubtful = False
+        shown = _read(request.state.memory, request.rets).shown
         if shown is not None:
             clock.reckoning = reckoning.after(shown, outcome.clock)
-            clock.doubtful = False
 
-    shows = Relation("rtas.time-of-day", holds, GET_TIME)
-    if clock.doubtful:  # then it is the setting that should have been refused
-        shows = Relation("rtas.date-not-kept", holds, SET_RANGE)
+    date = Relation("rtas.time-of-day", is_date, CALENDAR)
+    time = Relation("rtas.time-of-day", is_time, GET_TIME)
     outputs = _outputs(request.state)
+    effect = adopt if request.exact else None
     read = Reply(
         SUCCESS,
         outputs,
         rule=CALENDAR,
-        relations=(shows,),
-        effect=adopt if request.exact else None,
+        relations=(date, time, Relation(NANOSECOND_UNREDUCED.check, is_reduced, CALENDAR)),
+        effect=effect,
     )
-    unreduced = replace(read, outputs=(*outputs[:-1], BEYOND_A_SECOND), breach=NANOSECOND_UNREDUCED)
-    return (read, unreduced, *put_off(GET_SHAPE, BUSY, *EXTENDED_DELAY))
+    other = (*outputs[:-1], UNSPECIFIED)
+    unreduced = replace(
+        read,
+        outputs=other,
+        relations=(date, time, Relation("rtas.time-of-day", is_unreduced, CALENDAR)),
+        breach=NANOSECOND_UNREDUCED,
+    )
+    lost = (replace(read, outputs=other, relations=(date,), breach=DATE_LOST),) if clock.doubtful else ()
+    return (read, unreduced, *lost, *put_off(GET_SHAPE, BUSY, *EXTENDED_DELAY))
 
 
 def _set(request: Request) -> tuple[Reply, ...]:
@@ -249,6 +306,7 @@ def _set(request: Request) -> tuple[Reply, ...]:
         clock.altered = True
         known = clock.reckoning
         clock.reckoning = known.lost() if time is None else known.at(time, outcome.clock)
+        clock.doubtful = time is not None and fields[0] not in SUPPORTED
         clock.doubtful = fields[0] not in SUPPORTED
 
     done = Reply(

@@ -14,7 +14,6 @@ from rig.model.rtas.policy import Policy, powered_off
 from rig.model.rtas.service import (
     BUSY,
     HARDWARE_ERROR,
-    PARAMETER_ERROR,
     SUCCESS,
     Reply,
     Request,

@@ -1,14 +1,13 @@
 """The services for dynamic DMA windows, DDW (LoPAR 7.3.27): query, create, remove and reset.
 
 What a platform has to offer is its own business; the model holds it to what it said last: windows that it
-reported must be there for a later create.  All functions below a PHB share its windows: the PHB is the PE.
+reported must be there for a later create.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from rig.model.environment import Environment
 from rig.model.expectation import (
     UNSPECIFIED,
     Between,
@@ -20,7 +19,7 @@ from rig.model.expectation import (
 )
 from rig.model.hypercall import Argument, Kind
 from rig.model.rtas import bridges
-from rig.model.rtas.bridges import Bridge, Window
+from rig.model.rtas.bridges import Window
 from rig.model.rtas.service import (
     BUSY,
     EXTENDED_DELAY,
@@ -33,6 +32,7 @@ from rig.model.rtas.service import (
     put_off,
     refuse,
 )
+from rig.model.rtas.windows import MANY, Domain, Domains
 from rig.program import Outcome
 from rig.target import GuestMemory
 
@@ -49,14 +49,12 @@ RESET_SHAPE = "R1-7.3.27.4.1-1"
 #: log2 of the I/O page sizes, from bit 31 of the page-size mask (Table of ibm,query-pe-dma-window)
 PAGE_SHIFTS = (12, 16, 24, 25, 26, 27, 28, 34)
 PAGE_BITS = (1 << len(PAGE_SHIFTS)) - 1
-#: more windows, or bytes, than anyone has
-MANY = (1 << 32) - 1
 #: I/O addresses have as many bits
 ADDRESS_BITS = 64
 #: log2 of the TCEs that a 32-bit number cannot count
 WIDE = 32
-#: log2 of a page size whose bit in the mask is reserved by LoPAR 2.9, but used
-PAGE_2M = 21
+#: a page size, by its log2 and its bit in the mask, that is used although LoPAR 2.9 reserves the bit
+PAGE_2M, BIT_2M = 21, 0x100
 
 NO_FAILURE = Breach(
     "ddw.hardware-error",
@@ -71,89 +69,9 @@ NOT_RESTORED = Breach(
 )
 
 
-@dataclass(slots=True)
-class Domain:
-    """The windows of one PHB (``made`` by LIOBN), and what the platform said of them.
-
-    Between ``fewest`` and ``most`` further windows can be made; ``boot`` is the same for the default window
-    alone.  ``pages`` and ``tces`` are the page sizes and the largest block of TCEs reported, as far as that
-    still holds.
-    """
-
-    bridge: Bridge
-    default: bool = True
-    made: dict[int, Window] = field(default_factory=dict)
-    boot: tuple[int, int] = (0, MANY)
-    fewest: int = 0
-    most: int = MANY
-    pages: frozenset[int] | None = None
-    tces: int | None = None
-    #: facts about a return of the default window that was not seen yet; no facts when there is none
-    unseen: frozenset[str] = frozenset()
-    #: whether a window of 2^32 TCEs or more was refused: what that leaves behind, deviations know
-    half_made: bool = False
-
-    def restore(self) -> None:
-        """The default window alone, as at boot (LoPAR R1-7.3.27-5, R1-7.3.27-6)."""
-        self.default, self.made, self.unseen, self.tces = True, {}, frozenset(), None
-        self.fewest, self.most = self.boot
-
-    def forget(self) -> None:
-        """Something was done that cannot be told: any number of windows may be left."""
-        self.fewest, self.most, self.tces = 0, MANY, None
-
-    def lose_default(self) -> None:
-        """The default window is not there; how many windows can be made is not known."""
-        self.default, self.unseen = False, frozenset()
-        self.forget()
-
-    def remove(self, liobn: int) -> None:
-        """A made window is gone; the last one gives way to the default window (LoPAR R1-7.3.27.3-3)."""
-        del self.made[liobn]
-        if self.made or self.default:
-            self.most, self.tces = MANY, None
-            return
-        self.restore()
-        reused = self.bridge.default is not None and self.bridge.default.liobn == liobn
-        self.unseen = frozenset({"default-restored", *(("default-liobn-reused",) if reused else ())})
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """The windows that there are."""
-        default = (self.bridge.default,) if self.default and self.bridge.default else ()
-        return (*self.made.values(), *default)
-
-
-class Domains:
-    """The DMA windows of all PHBs, and the LIOBNs of virtual devices, which are no PE's."""
-
-    def __init__(self, environment: Environment) -> None:
-        self.by_unit = {unit: Domain(bridge) for unit, bridge in bridges.bridges(environment).items()}
-        self.virtual = bridges.windows(environment)
-
-    def reset(self, environment: Environment) -> None:
-        """A reboot restores the default windows (LoPAR R1-7.3.27-5)."""
-        self.virtual = bridges.windows(environment)
-        old, self.by_unit = self.by_unit, {}
-        for unit, bridge in bridges.bridges(environment).items():
-            domain = self.by_unit[unit] = old.get(unit, Domain(bridge))
-            domain.bridge = bridge
-            domain.restore()
-
-    def offered(self, request: Request) -> Domain | None:
-        """The PHB that the first three cells name, if it has the option."""
-        domain = self.by_unit.get(bridges.unit_id(*request.args[1:3]))
-        return domain if domain and domain.bridge.applicable else None
-
-    def used(self, liobn: int) -> bool:
-        """Whether a window has this LIOBN."""
-        windows = (window for domain in self.by_unit.values() for window in domain.windows)
-        return liobn in self.virtual or any(window.liobn == liobn for window in windows)
-
-    @property
-    def unused(self) -> int:
-        """A LIOBN that a model target gives to a new window."""
-        return next(liobn for liobn in range(0x8000_0000, MANY) if not self.used(liobn))
+def _offered(request: Request) -> Domain | None:
+    """The windows of the PHB that a request names."""
+    return request.state.of(Domains).offered(*request.args[1:3])
 
 
 def _cell(memory: GuestMemory, request: Request, index: int) -> int:
@@ -169,7 +87,7 @@ def _of_pe(request: Request, domain: Domain, *replies: Reply) -> tuple[Reply, ..
 
 
 def _query(request: Request) -> tuple[Reply, ...]:
-    domain = request.state.of(Domains).offered(request)
+    domain = _offered(request)
     if domain is None:
         return refuse(OFFERED)
     extended = request.exact and request.nret == 6
@@ -177,8 +95,13 @@ def _query(request: Request) -> tuple[Reply, ...]:
         return refuse(QUERY)
 
     def outputs(windows: Permitted) -> tuple[Permitted, ...]:
-        pages = Satisfies(lambda mask: not mask & ~PAGE_BITS, "page sizes of the table, other bits 0", 1)
+        pages = Satisfies(lambda mask: not mask & ~PAGE_BITS & ~BIT_2M, "page sizes, other bits 0", 1)
         return (windows, *[UNSPECIFIED] * (1 + extended), pages, replace(pages, canonical=0))
+
+    def holds(_: Outcome, memory: GuestMemory) -> str | None:
+        if not _cell(memory, request, request.nret - 2) & BIT_2M:
+            return None
+        return "the page sizes have bit 23, which is reserved"
 
     def adopt(_: Outcome) -> None:
         if not request.exact:
@@ -200,11 +123,17 @@ def _query(request: Request) -> tuple[Reply, ...]:
         domain.lose_default()
         adopt(outcome)
 
-    told = Reply(SUCCESS, outputs(Between(domain.fewest, domain.most)), rule=QUERY, effect=found)
+    told = Reply(
+        SUCCESS,
+        outputs(Between(domain.fewest, domain.most)),
+        rule=QUERY,
+        relations=(Relation("ddw.page-size-2m", holds, QUERY),) if request.exact else (),
+        effect=found,
+    )
     replies: tuple[Reply, ...] = (told,)
     if domain.unseen and domain.most < MANY:
         more = outputs(Between(domain.most + 1, MANY))
-        replies += (Reply(SUCCESS, more, rule=QUERY, effect=missing, breach=NOT_RESTORED),)
+        replies += (replace(told, outputs=more, effect=missing, breach=NOT_RESTORED),)
     return _of_pe(request, domain, *replies)
 
 
@@ -247,7 +176,7 @@ def _made(request: Request, domain: Domain, length: int, *, missing: bool = Fals
 
 
 def _create(request: Request) -> tuple[Reply, ...]:
-    domain = request.state.of(Domains).offered(request)
+    domain = _offered(request)
     if domain is None:
         return refuse(OFFERED)
     page, size = request.args[3:5]
@@ -281,14 +210,15 @@ def _create(request: Request) -> tuple[Reply, ...]:
 def _remove(request: Request) -> tuple[Reply, ...]:
     liobn = request.args[0]
     for domain in request.state.of(Domains).by_unit.values():
-        default = domain.bridge.default
-        if not domain.bridge.applicable:
-            continue
-        if liobn in domain.made:
-            return (Reply(SUCCESS, rule=REMOVE, effect=lambda _, domain=domain: domain.remove(liobn)),)
-        if domain.default and default and default.liobn == liobn:
+        if domain.bridge.applicable and liobn in domain.made:
+            return _remove_made(domain, liobn)
+        if domain.bridge.applicable and domain.has_default(liobn):
             return _remove_default(domain)
     return refuse(REMOVE)
+
+
+def _remove_made(domain: Domain, liobn: int) -> tuple[Reply, ...]:
+    return (Reply(SUCCESS, rule=REMOVE, effect=lambda _: domain.remove(liobn)),)
 
 
 def _remove_default(domain: Domain) -> tuple[Reply, ...]:
@@ -307,7 +237,7 @@ def _remove_default(domain: Domain) -> tuple[Reply, ...]:
 
 
 def _reset(request: Request) -> tuple[Reply, ...]:
-    domain = request.state.of(Domains).offered(request)
+    domain = _offered(request)
     if domain is None or len(domain.bridge.extensions) < 2:
         return refuse(OFFERED)
     restored = Reply(SUCCESS, rule=RESET, effect=lambda _: domain.restore())
@@ -315,7 +245,7 @@ def _reset(request: Request) -> tuple[Reply, ...]:
 
 
 def _facts(request: Request) -> frozenset[str]:
-    domain = request.state.of(Domains).offered(request)
+    domain = _offered(request)
     if domain is None:
         return frozenset({"ddw-not-offered"})
     facts = set(domain.unseen)
@@ -325,7 +255,7 @@ def _facts(request: Request) -> frozenset[str]:
 
 
 def _create_facts(request: Request) -> frozenset[str]:
-    domain = request.state.of(Domains).offered(request)
+    domain = _offered(request)
     page, size = request.args[3:5]
     facts = set(_facts(request))
     if domain and domain.half_made:
@@ -341,7 +271,7 @@ def _remove_facts(request: Request) -> frozenset[str]:
     domains, liobn = request.state.of(Domains), request.args[0]
     facts = {"liobn-of-virtual-device"} if liobn in domains.virtual else set()
     for domain in domains.by_unit.values():
-        if domain.bridge.default and domain.bridge.default.liobn == liobn:
+        if domain.has_default(liobn):
             facts |= domain.unseen
     return frozenset(facts)
 
@@ -356,7 +286,7 @@ SERVICES: tuple[Service, ...] = (
     Service(
         "ibm,query-pe-dma-window",
         PE,
-        ("windows", "tces", "pages", "migration", "migration of six"),
+        ("windows", "TCEs", "TCEs or pages", "pages or migration", "migration"),
         ((3, 5), (3, 6)),
         frozenset({SUCCESS, HARDWARE_ERROR, PARAMETER_ERROR}),
         "Tells how many more windows can be made, of how many TCEs, and with which page sizes.",

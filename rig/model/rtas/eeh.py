@@ -7,8 +7,9 @@ that no address is in a partitionable endpoint (PE) and no PE has a state.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from rig.model.expectation import UNSPECIFIED, Exactly
+from rig.model.expectation import UNSPECIFIED, Breach, Exactly
 from rig.model.hypercall import Argument, Kind
 from rig.model.rtas.bridges import REGISTER, bridges, unit_id
 from rig.model.rtas.service import (
@@ -37,6 +38,12 @@ NO_ERROR_LOG = 1
 #: functions of ibm,get-config-addr-info2
 PE_CONFIG_ADDRESS = 0
 SHARED_STATE = 1
+SHARED_REFUSED = Breach(
+    "eeh.shared-state-refused",
+    "a function that is in no PE is a parameter error instead of being said to be in none",
+    INFORMATION,
+)
+
 #: outputs of ibm,get-config-addr-info2 function 1 and ibm,read-slot-reset-state2 for what has no EEH
 NOT_IN_PE = 0
 NOT_SUPPORTED = 0
@@ -71,7 +78,9 @@ def _information(request: Request) -> tuple[Reply, ...]:
     if request.args[3] != SHARED_STATE:
         return (refused,)
     # Whether an address that names nothing is wrong or merely outside every PE is left open.
-    return (outside,) if _exists(request) else (refused, outside)
+    if _exists(request):
+        refused = replace(refused, breach=SHARED_REFUSED)
+    return (outside, refused)
 
 
 def _state(request: Request) -> tuple[Reply, ...]:

@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from rig.model.environment import Environment
-from rig.model.expectation import ExpectedEvent, Relation
+from rig.model.expectation import Breach, ExpectedEvent, Relation
 from rig.model.rtas.service import SUCCESS, Reply
 from rig.program import Outcome
 from rig.target import GuestMemory
 
 SOURCE = "QEMU man page, -action; QMP reference, SHUTDOWN, RESET and GUEST_PANICKED"
+
+STAYS = Breach(
+    "power.exit-failure-stays", "QEMU does not exit after a panic", "QMP reference, PanicAction exit-failure"
+)
 
 #: comes whenever the machine stands still; the debugger's own stops cause it too
 STOP = ExpectedEvent("STOP", required=False)
@@ -75,18 +79,22 @@ def rebooted(policy: Policy, rule: str) -> Reply:
     return Reply(SUCCESS, rule=rule, events=(event,), ending="reset")
 
 
-def panicked(policy: Policy, version: tuple[int, ...], rule: str) -> Reply:
-    """The reply of a call that tells that the guest's operating system has failed."""
+def panicked(policy: Policy, version: tuple[int, ...], rule: str) -> tuple[Reply, ...]:
+    """The replies of a call that tells that the guest's operating system has failed."""
 
     def event(action: str, *, required: bool = True) -> ExpectedEvent:
         return ExpectedEvent("GUEST_PANICKED", {"action": action}, required)
 
     if policy.panic == "none":
-        return Reply(SUCCESS, rule=rule, events=(event("run"),))
+        return (Reply(SUCCESS, rule=rule, events=(event("run"),)),)
     if policy.panic == "pause" or (policy.panic == "shutdown" and policy.shutdown == "pause"):
-        return Reply(SUCCESS, rule=rule, events=(event("pause"), STOP), ending="panicked")
+        return (Reply(SUCCESS, rule=rule, events=(event("pause"), STOP), ending="panicked"),)
     # Before 6.0 a machine that is to power off announces first that it pauses.
     first = (event("pause", required=False),) if version < (6,) else ()
-    status = 1 if policy.panic == "exit-failure" else 0
-    off = replace(policy, shutdown="poweroff") if policy.panic == "exit-failure" else policy
-    return powered_off(off, "guest-panic", rule, *first, event("poweroff"), exit_status=status)
+    events = (*first, event("poweroff"))
+    if policy.panic != "exit-failure":
+        return (powered_off(policy, "guest-panic", rule, *events),)
+    off = replace(policy, shutdown="poweroff")
+    failed = powered_off(off, "guest-panic", rule, *events, exit_status=1)
+    stays = powered_off(policy, "guest-panic", rule, *events)
+    return (failed,) if policy == off else (failed, replace(stays, breach=STAYS))

@@ -79,15 +79,14 @@ def _reboot(request: Request) -> tuple[Reply, ...]:
 
 def _terminate(request: Request) -> tuple[Reply, ...]:
     state = request.state
-    end = panicked(_policy(request), state.environment.version, TERMINATE)
-    replies: tuple[Reply, ...] = (end,)
-    if end.ending != "returned":
+    replies = panicked(_policy(request), state.environment.version, TERMINATE)
+    if replies[0].ending != "returned":
         rtas = state.environment.tree.find("/rtas")
         promised = rtas is not None and "ibm,extended-os-term" in rtas.properties
         back = Reply(SUCCESS, rule=RETURNS, events=(ExpectedEvent("GUEST_PANICKED", required=False),))
         # Who announces another shape is promised nothing.
         breach = NEVER_RETURNS if promised and request.exact else None
-        replies = (back, replace(end, breach=breach))
+        replies = (back, *(replace(end, breach=end.breach or breach) for end in replies))
     if not in_ram(state, request.args[0], 1):
         replies += refuse(SILENT)
     return replies + put_off(TERMINATE, BUSY)

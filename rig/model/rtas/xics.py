@@ -161,7 +161,14 @@ def _get(request: Request) -> tuple[Reply, ...]:
     if number not in sources.listed and LEAST_FAVORED not in priorities:
         priorities += (LEAST_FAVORED,)  # R1-14.10-22: of a source that is not the partition's
     server: Permitted = UNSPECIFIED if source.server is None else Exactly(source.server)
-    shown = Reply(SUCCESS, (server, OneOf(priorities)), rule=GET)
+
+    def adopt(_: Outcome) -> None:
+        if request.exact and not source.off:
+            data = request.state.memory.read(request.rets + 4, 8)
+            seen = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:], "big")
+            sources.touched[number] = Source(seen[0], (seen[1],))
+
+    shown = Reply(SUCCESS, (server, OneOf(priorities)), rule=GET, effect=adopt)
     replies = _answer(request, GET_UNIMPLEMENTED, shown)
     if source.off and LEAST_FAVORED not in priorities:
         replies += (replace(shown, outputs=(server, Exactly(LEAST_FAVORED)), breach=HIDDEN),)

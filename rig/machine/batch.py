@@ -1,0 +1,84 @@
+"""One batch of calls for one CPU: its vectors, and its records as outcomes.
+
+It moves no bytes; what happened to the machine as a whole comes from :mod:`rig.machine.machine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rig.machine import agent
+from rig.machine.errors import AgentError
+from rig.program import Call, Outcome
+
+#: registers that a record shows and a vector does not load
+CARRIED = ("msr", "srr0", "srr1")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The registers at entry of each call, for the CPU with index ``cpu``; ``full`` is the kind of record."""
+
+    befores: tuple[Mapping[str, int], ...]
+    full: bool
+    cpu: int
+
+    @classmethod
+    def of(cls, calls: Sequence[Call], full: bool, cpu: int, codec: agent.Codec) -> Batch:
+        """The batch of resolved calls; raises :class:`ValueError` for a call that no vector can hold."""
+        return cls(tuple(codec.registers(call, full) for call in calls), full, cpu)
+
+    @property
+    def count(self) -> int:
+        """The number of calls."""
+        return len(self.befores)
+
+    @property
+    def records_at(self) -> int:
+        """Address of the first record."""
+        return agent.records_at(self.count, self.full)
+
+    @property
+    def unwritten(self) -> bytes:
+        """The records before the agent has written any."""
+        return agent.UNWRITTEN * agent.size(self.full) * self.count
+
+    def vectors(self, codec: agent.Codec) -> bytes:
+        """What the agent loads."""
+        return b"".join(codec.vector(before, self.full) for before in self.befores)
+
+    def outcomes(
+        self, records: bytes, last: Outcome, carried: dict[str, int], codec: agent.Codec
+    ) -> list[Outcome]:
+        """An outcome for each call that was begun.
+
+        ``last`` is the outcome of the batch as a whole, registers excepted.  ``carried`` are the registers
+        that no vector loads, as they stood before; they are brought up to date.  Raises :class:`AgentError`
+        when records are missing.
+        """
+        size = agent.size(self.full)
+        pieces = [records[at : at + size] for at in range(0, len(records), size)]
+        blank = agent.UNWRITTEN * size
+        done = next((index for index, piece in enumerate(pieces) if piece == blank), len(pieces))
+        if last.ending == "returned" and done < self.count:
+            raise AgentError(f"the agent says that it is done, but wrote only {done} of {self.count} records")
+        outcomes = []
+        for index, (before, piece) in enumerate(zip(self.befores, pieces[:done], strict=False)):
+            after = codec.record(piece, self.full)
+            if self.full:
+                own = {"sprg0": agent.mailbox_at(self.cpu), "sprg1": self.records_at + index * size}
+                before = {**before, **carried, **own}
+                carried.update({name: after[name] for name in carried})
+            outcomes.append(Outcome(registers=after, before=before, clock=last.clock))
+        if last.ending == "returned":
+            final = outcomes[-1]
+            return [*outcomes[:-1], replace(last, registers=final.registers, before=final.before)]
+        # The call after the last record is the one that did not come back.
+        return [*outcomes, replace(last, before=self.befores[done] if done < self.count else {})]
+
+
+def seconds(calls: Sequence[Call], patience: float) -> float:
+    """How long a batch may take: the sum of its calls' own limits, plus ``patience`` if any has none."""
+    own = sum(call.timeout for call in calls if call.timeout is not None)
+    return own + (patience if any(call.timeout is None for call in calls) else 0.0)
