@@ -102,13 +102,12 @@ class Comparison:
             return cases[0]
         return min(cases, key=lambda case: (*self._misfit(case, outcome), case.breach is not None))
 
-    def _misfit(self, case: Case, outcome: Outcome) -> tuple[int, int]:
+    def _misfit(self, case: Case, outcome: Outcome) -> tuple[int, int, int]:
         wrong = sum(
             not permitted.permits(outcome.registers.get(name, 0))
             for name, permitted in case.registers.items()
         )
         wrong += sum(not cell.permitted.permits(self._cell(cell.address, cell.width)) for cell in case.cells)
-        wrong += sum(relation.holds(outcome, self.observed) is not None for relation in case.relations)
         wrong += outcome.console != case.console
         wrong += sum(
             event.required and not any(_fits(event, seen) for seen in outcome.events) for event in case.events
@@ -117,7 +116,9 @@ class Comparison:
         bytes_wrong = 0
         for write in case.writes:
             bytes_wrong += unequal(write.data, self.observed.read(write.address, len(write.data)))
-        return wrong, bytes_wrong
+        # A relation may fail in every case alike: it only decides between cases that fit equally well.
+        related = sum(relation.holds(outcome, self.observed) is not None for relation in case.relations)
+        return wrong, bytes_wrong, related
 
     def _cell(self, address: int, width: int) -> int:
         return int.from_bytes(self.observed.read(address, width), "big")

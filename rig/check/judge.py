@@ -174,8 +174,8 @@ class Judge:
     def _call(self, call: Call, step: Step, outcomes: list[Outcome], position: int) -> None:
         expectation = self.model.expect(call)
         granules = _granules(expectation.footprint)
-        other = bool(self._batch) and self._batch[-1].call.cpu != call.cpu
-        if granules is None or granules & self._touched or other or len(self._batch) >= MAX_BATCH:
+        alone = granules is None or bool(granules & self._touched)
+        if self._batch and (alone or self._batch[-1].call.cpu != call.cpu or len(self._batch) >= MAX_BATCH):
             self._flush()
             if not self.result.reusable:
                 return

@@ -193,7 +193,7 @@ class Execution:
     def _stand(self, ending: Ending) -> None:
         """Let gdb learn that the machine stands; it never hears of a suspended one."""
         patience = Deadline(ANSWER)
-        while ending != "suspended" and self.live.debugger.running and not patience.expired:
+        while ending in ("shutdown", "panicked") and self.live.debugger.running and not patience.expired:
             self.live.debugger.pump(patience.remaining())
 
     def _place(self, stop: Stop, cpu: int) -> Ending | None:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 
 from rig.model.environment import Region
 
-PAGE = 0x1000
+PAGE = 0x10000
 
 
 class Memory:
-    """Sparse RAM in 4 KiB pages; implements :class:`rig.target.GuestMemory`."""
+    """Sparse RAM in pages of 64 KiB; implements :class:`rig.target.GuestMemory`."""
 
     def __init__(self, ram: Iterable[Region]) -> None:
         self.ram = tuple(ram)
