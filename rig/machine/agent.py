@@ -33,6 +33,8 @@ SECONDARY = 0x3000
 #: offsets in the mailbox of what the rig writes
 AT_SEQUENCE = 0x10
 AT_REQUEST = 0x18
+#: and of the last batch completed
+AT_DONE = 0x40
 BATCH = 0x10000
 #: everything that belongs to the agent, in guest-physical addresses
 REGION = Region(0, 0x800000)

@@ -190,6 +190,10 @@ class Debugger:
         self._in_order([f"-target-select remote {path}", *self._armed], deadline)
         self._stops.clear()
 
+    def disarm(self, deadline: Deadline) -> None:
+        """Remove the breakpoints, until :meth:`rearm`."""
+        self.command('-interpreter-exec console "delete"', deadline)
+
     def rearm(self, deadline: Deadline) -> None:
         """Set the breakpoints again, on every CPU there is now.
 
@@ -243,6 +247,15 @@ class Debugger:
         command = f"-data-list-register-values --thread {cpu + 1} x {' '.join(wanted)}"
         answer = self.command(command, deadline)["register-values"]
         return {wanted[item["number"]]: _number(item["value"]) for item in answer}
+
+    def assign(self, registers: Mapping[str, int], deadline: Deadline, cpu: int = 0) -> None:
+        """Set registers of one CPU that stands."""
+        where = f"-data-evaluate-expression --thread {cpu + 1} --frame 0"
+        self._in_order([f'{where} "${name} = {value:#x}"' for name, value in registers.items()], deadline)
+
+    def forget(self, deadline: Deadline) -> None:
+        """Take registers anew from the guest, which something else than the debugger has changed."""
+        self.command('-interpreter-exec console "maintenance flush register-cache"', deadline)
 
     def read(self, address: int, length: int, deadline: Deadline) -> bytes:
         """Guest memory as the boot CPU sees it."""

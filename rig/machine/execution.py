@@ -89,7 +89,7 @@ class Execution:
         try:
             self.live.debugger.resume(deadline, agent.PAST_DONE if self.landed else None)
         except Timeout:
-            self._overdue(deadline)  # raises Hung, if it is QEMU that gdb waits for
+            self.overdue(deadline)  # raises Hung, if it is QEMU that gdb waits for
             raise
         finally:
             self.landed = False
@@ -125,7 +125,7 @@ class Execution:
                 self._stand(ending)
                 return ending
             if deadline.expired:
-                return self._overdue(deadline)
+                return self.overdue(deadline)
             used = live.process.cpu_seconds()
             slice_ = min(quiet, deadline.remaining())
             if self.listen(slice_):
@@ -230,7 +230,7 @@ class Execution:
             return "returned"
         raise AgentError(f"the agent stopped with batch {self.sequence} unanswered: {mailbox}")
 
-    def _overdue(self, deadline: Deadline) -> Ending:
+    def overdue(self, deadline: Deadline) -> Ending:
         """Time is up: tell a slow or lost guest, which is an outcome, from a QEMU that hangs."""
         live = self.live
         used = live.process.cpu_seconds()

@@ -21,8 +21,10 @@ from rig.machine import agent, command_line, device_tree
 from rig.machine.batch import CARRIED, Batch, seconds
 from rig.machine.build import Build
 from rig.machine.debugger import Debugger
+from rig.machine.doorbell import Doorbell
 from rig.machine.errors import AgentError, MachineError, Refused
 from rig.machine.execution import ANSWER, Execution, matches
+from rig.machine.interrupt import Interruption
 from rig.machine.launch import LOGS, Running, launch
 from rig.machine.memory import ByDebugger, Mapped, Saved
 from rig.model.environment import Environment, Node, Region
@@ -194,7 +196,8 @@ class Machine:
 
         ``answer`` is what QEMU sent: ``{"return": …}`` or ``{"error": {"class": …, "desc": …}}``.  After
         ``system_reset`` the agent is run to its stop label again (ending ``reset``); after ``system_wakeup``
-        the call that suspended the machine is run to its end, and the outcome has its registers.
+        the call that suspended the machine is run to its end, and the outcome has its registers; after
+        ``inject-nmi`` it has those with which the interrupt was taken.
         """
         deadline = Deadline(PATIENCE if action.timeout is None else action.timeout)
         with self._blamed():
@@ -204,6 +207,7 @@ class Machine:
             woken: Outcome | None = None
             live.landed = False  # a command may move the program counter (inject-nmi, system_reset)
             live.copies.forget()
+            nmi = Interruption(live, deadline) if action.command == "inject-nmi" else None
             try:
                 answer = {"return": live.live.monitor.execute(action.command, action.arguments, deadline)}
                 if action.command == "system_reset":
@@ -216,12 +220,16 @@ class Machine:
                     self.debugger.rearm(deadline)  # it may have been a CPU
                 elif action.command == "quit":
                     live.live.process.wait(deadline)
+                elif nmi is not None and (ending := nmi.take()) == "reset":
+                    ending = self._arrive(deadline)
             except Refused as error:
                 answer = {"error": {"class": error.error_class, "desc": error.description}}
             except MachineError:
                 if not live.dead():
                     raise
             outcome = woken or self._left(began, ending if self.alive else "died")
+            if nmi is not None:
+                outcome = replace(outcome, registers=nmi.after, before=nmi.before)
             return replace(outcome, answer=answer)
 
     def wait(self, event: Await | Arrive) -> Outcome:
@@ -281,6 +289,24 @@ class Machine:
             self._recent = self._live.take_events(ending)
             return ending, self._records(count, full)
 
+    @contextmanager
+    def freely(self) -> Iterator[Doorbell]:
+        """Let the guest run without breakpoints meanwhile, so that a batch costs no stop.
+
+        Needs a mapping, and no other method may be used until the end.  A machine whose last batch did not
+        end is not brought back: it can only be closed.
+        """
+        with self._blamed():
+            memory = self.memory
+            if not isinstance(memory, Mapped):
+                raise MachineError("only a machine with a mapping of its memory can run freely")
+            bell = Doorbell(self._live, memory.mapping())
+            bell.release()
+            yield bell
+            if bell.idle and self.alive:
+                bell.recall()
+                self._recent = self._live.take_events("returned")
+
     def _batch(self, calls: Sequence[Call], full: bool, cpu: int) -> list[Outcome]:
         batch = Batch.of(calls, full, cpu, self._codec)
         vectors = batch.vectors(self._codec)
@@ -297,6 +323,8 @@ class Machine:
             ending = "died"
         if ending == "stopped":
             live.vacate(cpu)
+        elif ending == "reset":
+            self._arrived(Deadline(ANSWER))
         return self._finished(batch, ending, began)
 
     def _finished(self, batch: Batch, ending: Ending, began: tuple[float, float]) -> list[Outcome]:
@@ -314,7 +342,7 @@ class Machine:
     # ---- steps ---------------------------------------------------------------------------------------------
 
     def _arrive(self, deadline: Deadline) -> Ending:
-        """From a start or reset to the agent's stop label; reads what is new."""
+        """From a start or reset to the agent's stop label."""
         live = self._live
         self._asleep = None
         if live.live.debugger.running:  # a suspended machine was reset behind gdb's back
@@ -327,12 +355,17 @@ class Machine:
                 f"the agent did not become ready within {deadline.seconds:g} s (ending: {ending})",
                 last_words=self.last_words() if ending == "died" else live.late,
             )
+        self._arrived(deadline)
+        return ending
+
+    def _arrived(self, deadline: Deadline) -> None:
+        """The boot CPU stands ready after a start or reset: read what is new."""
+        live = self._live
         self.boot = live.mailbox().boot
         self._carried = {0: self.debugger.registers(CARRIED, deadline)}
         for cpu in range(1, agent.CPUS if live.company else 1):
             live.vacate(cpu)
         self._environment = self._look_around()
-        return ending
 
     def _join(self, cpu: int, deadline: Deadline) -> Outcome:
         """Let a CPU that was started come to the agent, which tells what it was started with."""

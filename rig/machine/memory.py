@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -108,6 +109,10 @@ class Mapped:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
         _check(address, len(data), self.size)
         self._file.write(address, data)
+
+    def mapping(self) -> mmap.mmap:
+        """A mapping of one's own, for arrays over guest memory.  Reading a hole through it fills the hole."""
+        return mmap.mmap(self._file.fd, self.size)
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """Pages that anyone ever touched."""

@@ -11,14 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from rig.model import logical, memop
+from rig.model import logical, memop, update_dt
 from rig.model.expectation import Expectation
 from rig.model.hypercall import H_FUNCTION, MASK64, Hypercall, State, returns
 from rig.model.rtas import call as rtas
 
 GROUP = "rig.hypercalls"
 
-BUILT_IN: tuple[Hypercall, ...] = (*rtas.HYPERCALLS, *memop.HYPERCALLS, *logical.HYPERCALLS)
+BUILT_IN: tuple[Hypercall, ...] = (
+    *rtas.HYPERCALLS,
+    *memop.HYPERCALLS,
+    *logical.HYPERCALLS,
+    *update_dt.HYPERCALLS,
+)
 
 
 class DuplicateHypercall(ValueError):

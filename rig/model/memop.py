@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rig.model.address import SPACE, in_ram, in_window, load, pieces, ram_of
 from rig.model.environment import Region
@@ -54,6 +55,10 @@ OUTSIDE_MEMORY = Breach(
 )
 
 
+#: an integer, or an array of uint64
+Words = Any
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What is stored, from the source's bytes and the destination's old ones."""
@@ -83,10 +88,31 @@ def operations(op: int, revision: str) -> tuple[Operation, ...]:
     return (INVERT,) if revision == "posted-v2" else ()
 
 
+# These rules hold for integers and, element by element, for arrays of uint64 (rig.model.vectorised).
+
+
+def size_in_bytes(count: Words, esize: Words) -> Words:
+    """Bytes in ``count`` elements of a valid size."""
+    return count << esize
+
+
+def misaligned(dst: Words, src: Words, esize: Words) -> Words:
+    """The bits by which an address misses a multiple of the element size (PATCH); none is zero."""
+    return (dst | src) & ((1 << esize) - 1)
+
+
+def backward(dst: Words, src: Words, length: Words) -> Words:
+    """Whether elements are processed from the last to the first: the destination starts in the source.
+
+    All in 64-bit arithmetic (PATCH).
+    """
+    return (src <= dst) & (dst < (src + length) & MASK64)
+
+
 def expect(registers: Mapping[str, int], state: State) -> Expectation:
     """The expectation for r4 destination, r5 source, r6 log2 of the element size, r7 count, r8 operation."""
     dst, src, esize, count, op = (registers.get(f"r{number}", 0) for number in range(4, 9))
-    length = count << min(esize, MAX_ESIZE)
+    length = size_in_bytes(count, min(esize, MAX_ESIZE))
     meanings = operations(op, state.revision)
     faults = _faults(dst, src, esize, count, known=bool(meanings))
     facts = faults | _facts(state, dst, src, esize, length)
@@ -142,7 +168,7 @@ def _faults(dst: int, src: int, esize: int, count: int, *, known: bool) -> froze
         faults.add("count-over-limit")
     if esize > MAX_ESIZE:
         faults.add("invalid-esize")
-    elif (dst | src) & ((1 << esize) - 1):
+    elif misaligned(dst, src, esize):
         faults.add("misaligned")
     if not known:
         faults.add("op-over-1")
@@ -195,16 +221,15 @@ def stores(memory: Memory, operation: Operation, dst: int, src: int, length: int
     64-bit arithmetic: where the source range runs over the top of the address space an overlap goes unseen
     and stored elements are loaded again, ``distance`` bytes further on.
     """
-    backward = src <= dst < (src + length) & MASK64
     distance = (dst - src) & MASK64
-    block = length if backward else min(distance or length, length)
+    block = length if backward(dst, src, length) else min(distance or length, length)
     done: list[Write] = []
     for piece in pieces(memory.ram, dst, length):
         old = memory.read(piece.address, piece.length)
         new = bytearray(piece.length)
         size = min(block, piece.length)
         loaded = load(memory, (src + piece.offset) & MASK64, size)
-        if not backward:
+        if block < length:
             _patch(loaded, (src + piece.offset) & MASK64, done)
         new[:size] = operation.store(bytes(loaded), old[:size])
         for at in range(size, piece.length, size):

@@ -1,9 +1,9 @@
 """The PCI functions of a machine, and what is known of their configuration registers, bit by bit.
 
 What the device tree says of a function fixes its read-only registers (LoPAR R1-13.6.3-3, and the PCI bus
-binding to Open Firmware); a register that software may write is known once it was written; everything else is
-the device's own business.  This is only the hardware; the calls that reach it are in :mod:`rig.model.rtas.pci`
-and :mod:`rig.model.rtas.msi`.
+binding to Open Firmware); a register that software may write is known once it was written; everything else
+is the device's own business.  This is only the hardware; the calls that reach it are in
+:mod:`rig.model.rtas.pci` and :mod:`rig.model.rtas.msi`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def bits(offset: int, size: int) -> int:
 class Registers:
     """Configuration space as one little-endian number of bits.
 
-    ``known`` says which bits of ``value`` are certain, ``writable`` which hold what software writes.  A bit that
-    is known and not writable never changes (PCI 3.0, 6.2: a write to a read-only register is discarded).
+    ``known`` says which bits of ``value`` are certain, ``writable`` which hold what software writes.  A bit
+    that is known and not writable never changes (PCI 3.0, 6.2: a write to a read-only register is discarded).
     """
 
     value: int = 0
@@ -88,8 +88,8 @@ class Registers:
 class Function:
     """One function: ``unit`` is its host bridge's unit id, ``devfn`` device number * 8 + function number.
 
-    ``msi`` and ``msix`` are the vectors it asks for, 0 when it has no such capability.  ``pin`` is 0 without a
-    level-sensitive interrupt, ``source`` that interrupt's number where the tree shows it.
+    ``msi`` and ``msix`` are the vectors it asks for, 0 when it has no such capability.  ``pin`` is 0 without
+    a level-sensitive interrupt, ``source`` that interrupt's number where the tree shows it.
     """
 
     unit: int
@@ -101,6 +101,8 @@ class Function:
     msix: int
     pin: int
     source: int | None
+    #: index of its dynamic-reconfiguration connector, 0 when it has none
+    connector: int
     registers: Registers = field(default_factory=Registers)
 
     @property
@@ -129,12 +131,13 @@ class Pci:
     def reset(self, environment: Environment) -> None:
         """A reset makes a new device tree and brings the registers back to where it shows them."""
         self.functions: list[Function] = []
-        self.units: set[int] = set()
+        #: by unit id of a host bridge: how many message-signalled interrupts it has (``ibm,pe-total-#msi``)
+        self.units: dict[int, int] = {}
         for node in environment.tree.children.values():
             reg = node.properties.get("reg", b"")
             if node.properties.get("device_type") == b"pci\0" and len(reg) >= 8:
                 unit = int.from_bytes(reg[:8], "big")
-                self.units.add(unit)
+                self.units[unit] = next(iter(node.cells("ibm,pe-total-#msi")), 0)
                 self.functions += _below(node, unit, interrupts(node), None)
 
     def at(self, unit: int, bus: int, devfn: int) -> Function | None:
@@ -209,6 +212,7 @@ def _function(
         one("ibm,req#msi-x"),
         one("interrupts"),
         source,
+        one("ibm,my-drc-index"),
     )
     registers = function.registers
     for name, offset, width in SHOWN if bridge else SHOWN + SHOWN_BY_DEVICES:
@@ -228,8 +232,8 @@ def _function(
 def _bases(node: Node, registers: Registers) -> None:
     """Base address registers from ``reg``: five cells each, the space in the first, the size in the last two.
 
-    PCI 3.0, 6.2.5: the bits below the size read 0, those above hold what is written.  The device tree need not
-    tell whether memory is prefetchable, and the upper half of an I/O base may be wired to 0.
+    PCI 3.0, 6.2.5: the bits below the size read 0, those above hold what is written.  Whether memory is
+    prefetchable is left to the device, and so is the upper half of an I/O base, which may be wired to 0.
     """
     cells = node.cells("reg")
     for i in range(5, len(cells) - 4, 5):

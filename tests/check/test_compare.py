@@ -155,3 +155,9 @@ def test_many_differences_are_counted_not_listed(bench: Bench) -> None:
     for address in range(0x10000, 0x12000, 64):
         bench.machine.write(address, b"\x01")
     assert len(bench.judge()[1]) == 17
+
+
+def test_an_event_that_a_case_does_not_know_counts_against_it(bench: Bench) -> None:
+    silent, loud = Case("silent", CASE.registers), replace(CASE, events=(ExpectedEvent("RESET"),))
+    assert bench.judge(silent, loud, outcome=replace(OUTCOME, events=(Event("RESET"),))) == (loud, [])
+    assert bench.judge(loud, silent) == (silent, [])

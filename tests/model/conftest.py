@@ -12,7 +12,7 @@ from rig.model.expectation import Case
 from rig.model.hypercall import MASK64
 from rig.model.memory import Memory
 from rig.model.model import Model, registers_of
-from rig.program import Call, Event, MachineOptions, Outcome
+from rig.program import Call, Ending, Event, MachineOptions, Outcome
 
 RAM_END = 0x10000
 WINDOW = Region(0x2000_8000_0000, 0x1000)
@@ -62,6 +62,8 @@ def judge(
     clock: tuple[float, float] = (0.0, 0.0),
     console: bytes = b"",
     events: tuple[Event, ...] = (),
+    ending: Ending = "returned",
+    exit_status: int | None = None,
 ) -> tuple[Case, list[str]]:
     """The case that fits a pretended build and the checks that it breaks.
 
@@ -75,7 +77,7 @@ def judge(
     result = build(observed)
     changed = {"r3": result} if isinstance(result, int) else dict(result)
     after = {**before, **{name: value & MASK64 for name, value in changed.items()}}
-    outcome = Outcome("returned", after, before, events, console, clock=clock)
+    outcome = Outcome(ending, after, before, events, console, clock=clock, exit_status=exit_status)
     comparison = Comparison(model.memory, observed)
     case, violations = comparison.step(expectation, outcome, 0)
     violations += comparison.sweep([(0, expectation)])

@@ -18,6 +18,7 @@ from rig.model.rtas import (
     drc,
     eeh,
     events,
+    fwnmi,
     msi,
     nvram,
     pci,
@@ -52,6 +53,7 @@ FAMILIES: tuple[Family, ...] = (
     events,
     drc,
     connector,
+    fwnmi,
 )
 
 

@@ -7,7 +7,7 @@ was given a reference to may change (LoPAR R1-7.2.4-3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rig.model.address import in_ram, load, ram_of
@@ -26,7 +26,7 @@ from rig.model.expectation import (
 from rig.model.hypercall import H_PARAMETER, H_SUCCESS, Argument, Hypercall, Kind, State, unsigned
 from rig.model.rtas import SERVICES
 from rig.model.rtas.service import PARAMETER_ERROR, Reply, Request, Service
-from rig.program import H_RTAS
+from rig.program import H_RTAS, Outcome
 
 CONTRACT = "QEMU docs/specs/ppc-spapr-hcalls, H_RTAS"
 BUFFER = "R1-7.2.4-3"
@@ -178,7 +178,21 @@ def _case(service: Service, reply: Reply, block: Block, state: State) -> Case:
         cells.append(Cell(block.rets + 4 * index, 4, permitted, what, reply.rule or service.source))
     left = block.nret - len(cells) if reply.status else 0
     scratch = _scratch(state, block.rets + 4 * len(cells), left)
-    return _carried(reply, {"r3": Exactly(H_SUCCESS)}, tuple(cells), scratch)
+    settled = replace(reply, effect=_settled(reply, block, state))
+    return _carried(settled, {"r3": Exactly(H_SUCCESS)}, tuple(cells), scratch)
+
+
+def _settled(reply: Reply, block: Block, state: State) -> Callable[[Outcome], None] | None:
+    """A reply's effect, unless the status that was seen is another: then the service did not do it."""
+    effect = reply.effect
+    if effect is None:
+        return None
+
+    def settle(outcome: Outcome) -> None:
+        if _cells(state, block.rets, 1) == (reply.status & 0xFFFF_FFFF,):
+            effect(outcome)
+
+    return settle
 
 
 def _carried(

@@ -299,7 +299,7 @@ SERVICES: tuple[Service, ...] = (
                 *(SUCCESS, HARDWARE_ERROR, PARAMETER_ERROR, BUSY, *EXTENDED_DELAY),
             }
         ),
-        "Configures what is plugged and returns its nodes: 2 child, 1 sibling, 3 property, 4 previous parent.",
+        "Configures what is plugged and returns its nodes: 2 child, 1 sibling, 3 property, 4 parent, 0 done.",
         "LoPAR 13.5.3.5, 13.6.3, 13.7.4.3",
         (SHAPE, AREA, ISOLATED, NOT_USABLE, PCI_PROPERTIES, *AS_AT_BOOT.values()),
         _configure,

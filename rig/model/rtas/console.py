@@ -5,6 +5,7 @@ from __future__ import annotations
 from rig.model.environment import Environment
 from rig.model.hypercall import Argument, Kind
 from rig.model.rtas.service import BUSY, HARDWARE_ERROR, SUCCESS, Reply, Request, Service, put_off, refuse
+from rig.program import Outcome
 
 SHAPE = "R1-7.3.5.3-9"
 CHARACTERS = "R1-7.3.5.3-12"
@@ -13,35 +14,49 @@ CHARACTERS = "R1-7.3.5.3-12"
 DEFINED = frozenset({0x0A, 0x0C, 0x0D, *range(0x20, 0x7F)})
 
 
-class Terminal:
-    """Whether the machine has a virtual terminal to print on."""
+class Terminals:
+    """How many virtual terminals the machine has, and whether characters go to the one that is watched.
+
+    LoPAR does not say which of several is the console, only that there is one.
+    """
 
     def __init__(self, environment: Environment) -> None:
-        self.present = has_terminal(environment)
+        self.reset(environment)
 
     def reset(self, environment: Environment) -> None:
         """A reset makes a new device tree."""
-        self.present = has_terminal(environment)
+        self.count = count(environment)
+        #: ``None`` while several terminals may be the console
+        self.watched = None if self.count > 1 else True
 
 
-def has_terminal(environment: Environment) -> bool:
-    """Whether the device tree has a ``vty`` below ``/vdevice``."""
+def count(environment: Environment) -> int:
+    """The ``vty`` nodes below ``/vdevice``."""
     vdevice = environment.tree.find("/vdevice")
-    return vdevice is not None and any(name.startswith("vty@") for name in vdevice.children)
+    return sum(name.startswith("vty@") for name in vdevice.children) if vdevice else 0
 
 
 def _display(request: Request) -> tuple[Reply, ...]:
-    character = request.args[0] & 0xFF  # LoPAR is silent on the bits above
-    if not request.state.of(Terminal).present:
+    terminals = request.state.of(Terminals)
+    if not terminals.count:
         return refuse(SHAPE, HARDWARE_ERROR)
-    shown: tuple[Reply, ...] = (Reply(SUCCESS, rule=CHARACTERS, console=bytes([character])),)
-    if character not in DEFINED:
-        shown += (Reply(SUCCESS, rule=CHARACTERS),)
-    return shown + put_off(SHAPE, BUSY)
+    character = request.args[0] & 0xFF  # LoPAR is silent on the bits above
+    defined = character in DEFINED
+
+    def found(outcome: Outcome) -> None:
+        if defined and terminals.watched is None:
+            terminals.watched = bool(outcome.console)
+
+    here = Reply(SUCCESS, rule=CHARACTERS, console=bytes([character]), effect=found)
+    elsewhere = Reply(SUCCESS, rule=CHARACTERS, effect=found)
+    shown = [here] if terminals.watched is not False else []
+    if not defined or not terminals.watched:
+        shown.append(elsewhere)
+    return (*shown, *put_off(SHAPE, BUSY))
 
 
 def _facts(request: Request) -> frozenset[str]:
-    return frozenset() if request.state.of(Terminal).present else frozenset({"no-terminal"})
+    return frozenset() if request.state.of(Terminals).count else frozenset({"no-terminal"})
 
 
 SERVICES: tuple[Service, ...] = (

@@ -99,9 +99,8 @@ def _query(request: Request) -> tuple[Reply, ...]:
         return (windows, *[UNSPECIFIED] * (1 + extended), pages, replace(pages, canonical=0))
 
     def holds(_: Outcome, memory: GuestMemory) -> str | None:
-        if not _cell(memory, request, request.nret - 2) & BIT_2M:
-            return None
-        return "the page sizes have bit 23, which is reserved"
+        told = _cell(memory, request, 0) == SUCCESS and _cell(memory, request, request.nret - 2) & BIT_2M
+        return "the page sizes have bit 23, which is reserved" if told else None
 
     def adopt(_: Outcome) -> None:
         if not request.exact:
@@ -146,6 +145,8 @@ def _made(request: Request, domain: Domain, length: int, *, missing: bool = Fals
         return bridges.unit_id(_cell(memory, request, 2), _cell(memory, request, 3))
 
     def holds(_: Outcome, memory: GuestMemory) -> str | None:
+        if _cell(memory, request, 0) != SUCCESS:
+            return None
         at = start(memory)
         overlapping = [window for window in others if window.overlaps(at, length)]
         return f"the window at {at:#x} overlaps that at {overlapping[0].start:#x}" if overlapping else None

@@ -65,7 +65,7 @@ BRANCH_ISOLATED = Breach(
     "drc.multi-level", "a connector is isolated above one that is not isolated", MULTI_LEVEL
 )
 
-#: QEMU's word that an unplugged device is gone; a PCI device's comes when no CPU runs any more
+#: QEMU's word that an unplugged device is gone
 DELETED = ExpectedEvent("DEVICE_DELETED", required=False)
 #: its words that the guest keeps a device whose removal was asked for
 KEPT = tuple(
@@ -97,14 +97,13 @@ def _set(request: Request) -> tuple[Reply, ...]:
     indicator, index, value = request.args[:3]
     if indicator in TONE and index == 0:  # demanded by R1-7.3.5.4-3, optional by R1-2.9-6
         return (Reply(SUCCESS, rule=SET), *refuse(SET))
-    connectors = request.state.of(Connectors)
-    connector = connectors.by_index.get(index)
+    connector = request.state.of(Connectors).by_index.get(index)
     if connector is None:
         return refuse(SET)
     if indicator == ISOLATION and value in (0, 1):
-        return _unisolate(connector) if value else _isolate(connector, connectors)
+        return _unisolate(connector) if value else _isolate(connector, request.state)
     if indicator == ALLOCATION and value in (0, 1) and connector.logical:
-        return _allocate(connector) if value else _deallocate(connector, connectors)
+        return _allocate(connector) if value else _deallocate(connector, request.state)
     if indicator == LIGHT and connector.logical:
         return refuse(LOGICAL_LIGHT)
     if indicator == LIGHT and value < 4:
@@ -118,15 +117,26 @@ def _not_usable(*, accepted: bool) -> tuple[Reply, ...]:
     return (*refused, Reply(SUCCESS, breach=IGNORED_UNUSABLE)) if accepted else refused
 
 
-def _isolate(connector: Connector, connectors: Connectors) -> tuple[Reply, ...]:
+def _may_go(connector: Connector, state: State) -> None:
+    """What the host wanted back may go: QEMU says so for every part of it, when no CPU runs any more."""
+    if connector.leaving:
+        state.late.add(DELETED.name)
+
+
+def _isolate(connector: Connector, state: State) -> tuple[Reply, ...]:
     if not connector.usable:
         return _not_usable(accepted=True)
     if connector.isolated:
         return (Reply(SUCCESS, rule=NULL), *refuse(SILENT))
     later = put_off(BUSY_UNTIL_DONE, *DR_BUSY)
-    done = Reply(SUCCESS, rule=STATES, events=(DELETED,), effect=lambda _: connector.isolate())
-    if any(one.occupied and not one.isolated for one in connectors.below(connector)):
-        broken = Reply(SUCCESS, breach=BRANCH_ISOLATED, effect=done.effect)
+
+    def isolate(_: Outcome) -> None:
+        _may_go(connector, state)
+        connector.isolate()
+
+    done = Reply(SUCCESS, rule=STATES, events=(DELETED,), effect=isolate)
+    if any(one.occupied and not one.isolated for one in state.of(Connectors).below(connector)):
+        broken = Reply(SUCCESS, breach=BRANCH_ISOLATED, effect=isolate)
         return (Reply(MULTI_LEVEL_ISOLATION, rule=MULTI_LEVEL), broken, *later)
     if connector.type == "CPU" and connector.cold:  # R1-13.7.4.1.1-1: unpredictable while its threads run
         return (done, *refuse(SILENT), Reply(VALID_TRANSLATION, rule=SILENT), *later)
@@ -169,12 +179,14 @@ def _allocate(connector: Connector) -> tuple[Reply, ...]:
     return (done, *refuse(SILENT), *later) if connector.leaving else (done, *later)
 
 
-def _deallocate(connector: Connector, connectors: Connectors) -> tuple[Reply, ...]:
+def _deallocate(connector: Connector, state: State) -> tuple[Reply, ...]:
     if not connector.usable:
         return _not_usable(accepted=True)
+    connectors = state.of(Connectors)
     removed = connector.leaving and connector.type == "CPU"
 
     def deallocate(_: Outcome) -> None:
+        _may_go(connector, state)
         connector.deallocate()
         connectors.cpu_removed = connectors.cpu_removed or removed
 

@@ -275,8 +275,7 @@ SERVICES: tuple[Service, ...] = (
         (
             Argument("vector", Kind.OFFSET, "of the exception: 0x500 for an external interrupt"),
             Argument("information", Kind.VALUE, "the interrupt's number, or SRR1"),
-            *BUFFER,
-            Argument("information_high", Kind.VALUE, "upper half of SRR1"),
+            *BUFFER,  # and with seven inputs the upper half of SRR1
         ),
         (),
         ((6, 1), (7, 1)),

@@ -95,6 +95,7 @@ def _plug(action: Host, state: State) -> Expectation:
 def _unplug(action: Host, state: State) -> Expectation:
     """The OS is asked to give a device back; one that it has not taken goes at once."""
     among = state.of(Connectors).devices.get(str(action.arguments["id"]), ())
+    gone = ExpectedEvent("DEVICE_DELETED", required=False)
 
     def asked(outcome: Outcome) -> None:
         if not among or not _succeeded(outcome):
@@ -103,20 +104,19 @@ def _unplug(action: Host, state: State) -> Expectation:
             connector.leaving = True
             if connector.isolated and not (connector.logical and connector.usable):
                 connector.occupied = connector.leaving = False
+                state.late.add(gone.name)
         state.of(Events).pending.append(_event(among, REMOVE))
 
-    gone = ExpectedEvent("DEVICE_DELETED", required=False)
     return Expectation(action.command, (Case("asked", events=(gone,), effect=asked, rule=SOURCE),))
 
 
 def _backend(action: Host, state: State) -> Expectation:
-    """A memory back end; QEMU before 6.0 has its properties in an object of their own."""
-    properties = action.arguments.get("props", action.arguments)
+    """A memory back end, or another object."""
 
     def made(outcome: Outcome) -> None:
-        if _succeeded(outcome) and isinstance(properties, Mapping) and "size" in properties:
+        if _succeeded(outcome) and "size" in action.arguments:
             sizes = state.of(Connectors).backends
-            sizes[str(action.arguments["id"])] = _number(properties["size"])
+            sizes[str(action.arguments["id"])] = _number(action.arguments["size"])
 
     return Expectation(action.command, (Case("made", effect=made, rule=SOURCE),))
 

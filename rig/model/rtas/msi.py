@@ -7,14 +7,11 @@ choice and holds it to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Self
 
-from rig.model.environment import Environment
 from rig.model.expectation import Breach, Exactly, OneOf, Permitted, Satisfies, Unspecified
 from rig.model.hypercall import Argument, Kind
-from rig.model.pci import Function, Pci
-from rig.model.rtas.pci import Place
+from rig.model.pci import Function
+from rig.model.rtas.interrupts import Assignment, Interrupts, Target, default
 from rig.model.rtas.service import (
     BUSY,
     EXTENDED_DELAY,
@@ -54,8 +51,10 @@ REFUSED = Breach("rtas.change-msi-function", "a function that the table lists is
 NONE_TO_FREE = Breach(
     "rtas.change-msi-none-to-free", "freeing where nothing is assigned is a hardware error", REDUCTION
 )
-WRONG_TYPE = Breach(
-    "rtas.change-msi-unsupported", "a type that the function does not have is a hardware error", UNSUPPORTED
+POOL = Breach(
+    "rtas.change-msi-pool",
+    "fewer interrupts than before, or one at least, are not granted while most are in use",
+    REDUCTION,
 )
 REGISTER = Breach("rtas.msi-register", "a config_addr with a register is another function", TABLE)
 NO_INTERRUPT = Breach(
@@ -69,84 +68,7 @@ NOT_ALLOCATED = Breach(
 )
 
 
-@dataclass(slots=True)
-class Assignment:
-    """The message-signalled interrupts of one function.
-
-    ``count`` is ``None`` when nobody knows, ``kind`` is 0 then or when ``count`` is.  ``numbers`` are the source
-    numbers seen so far.  ``before`` is what there was before a request that was granted in part.
-    """
-
-    count: int | None
-    kind: int = 0
-    numbers: dict[int, int] = field(default_factory=dict)
-    before: Assignment | None = None
-
-
-class Interrupts:
-    """The assignments of all functions; a reset brings back those of the boot."""
-
-    def __init__(self, environment: Environment) -> None:
-        self.assignments: dict[Function, Assignment] = {}
-
-    def reset(self, environment: Environment) -> None:
-        """Forget: the functions are new, too."""
-        self.assignments = {}
-
-    def of(self, function: Function) -> Assignment:
-        """What a function has.
-
-        At boot a conventional function has its level-sensitive interrupt only; how many vectors one of PCI
-        Express gets is the platform's choice (LoPAR R1-6.2.3-4).
-        """
-        return self.assignments.get(function) or default(function)
-
-    def taken(self, pci: Pci, function: Function, vector: int) -> frozenset[int]:
-        """The numbers that a vector cannot have, because another interrupt does."""
-        numbers = {one.source for one in pci.functions if one.source is not None}
-        for other, assignment in self.assignments.items():
-            for index, number in assignment.numbers.items():
-                if (other, index) != (function, vector):
-                    numbers.add(number)
-        return frozenset(numbers)
-
-
-def default(function: Function) -> Assignment:
-    """What a function has at boot."""
-    return Assignment(None if function.extended else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The function that a request names, and what it has."""
-
-    interrupts: Interrupts
-    pci: Pci
-    place: Place
-    function: Function | None
-    now: Assignment
-
-    @classmethod
-    def of(cls, request: Request) -> Self:
-        """From config_addr and the unit id, the first three arguments of both services."""
-        pci, interrupts = request.state.of(Pci), request.state.of(Interrupts)
-        place = Place.of(*request.args[:3])
-        function = pci.at(place.unit, place.bus, place.devfn)
-        now = Assignment(0) if function is None else interrupts.of(function)
-        return cls(interrupts, pci, place, function, now)
-
-    @property
-    def facts(self) -> set[str]:
-        """What is odd about the address."""
-        known = {
-            "unit-unknown": self.place.unit not in self.pci.units,
-            "function-absent": self.function is None,
-            "register-given": self.place.register != 0,
-        }
-        return {name for name, wrong in known.items() if wrong}
-
-
-# ---- ibm,change-msi ------------------------------------------------------------------------------------------
+# ---- ibm,change-msi ----
 
 
 def _kinds(function: Function, wanted: int) -> tuple[int, ...]:
@@ -160,6 +82,8 @@ def _change(request: Request) -> tuple[Reply, ...]:
     target = Target.of(request)
     function = target.function
     wanted, count, sequence = request.args[3:6]
+    if function is None and target.uncertain:
+        return (*refuse(CHANGE_SHAPE), Reply(SUCCESS, (Unspecified(),) * 3, CHANGE_SHAPE))
     if function is None or wanted > MSI32:
         return refuse(CHANGE_SHAPE)
     replies = tuple(_granted(request, target, function, wanted, count))
@@ -184,13 +108,14 @@ def _granted(
         yield Reply(PARAMETER_ERROR, rule=UNSUPPORTED)
         if not count:  # the text around the requirement says that this removes whatever there is
             yield _done(request, target, function, Exactly(0), Unspecified(), Assignment(0))
-        yield Reply(HARDWARE_ERROR, rule=UNSUPPORTED, breach=WRONG_TYPE)
         return
     if count:
         kind: Permitted = OneOf(kinds) if len(kinds) > 1 else Exactly(kinds[0])
         then = Assignment(None, kinds[0] if len(kinds) == 1 else 0)
         yield _done(request, target, function, _final(function, kinds, count, now), kind, then)
         yield from put_off(CHANGE_SHAPE, BUSY, *EXTENDED_DELAY)
+        if target.crowded(count):
+            yield Reply(HARDWARE_ERROR, rule=REDUCTION, breach=POOL)
         if request.nret < 4 and kinds == (TYPE_MSIX,):  # function 1 is for MSI then; the status is left open
             yield Reply(PARAMETER_ERROR, rule=TABLE)
     else:
@@ -206,7 +131,7 @@ def _exactly(value: int | None) -> Permitted:
 
 
 def _final(function: Function, kinds: tuple[int, ...], count: int, now: Assignment) -> Permitted:
-    """How many vectors a request for ``count`` may end with: all when that is fewer than now, else at least one.
+    """How many vectors a request for ``count`` may end with: all when fewer than now, else at least one.
 
     A change of the type may first keep the number that there was.
     """
@@ -226,7 +151,7 @@ def _done(
     kind: Permitted,
     then: Assignment,
 ) -> Reply:
-    """Success: final number, next sequence number, type.  The type is only valid where the number is not 0."""
+    """Success: final number, next sequence number, type, which is valid where the number is not 0."""
     wanted, asked = request.args[3:5]
     kept = then is target.now
 
@@ -269,12 +194,15 @@ def _change_facts(request: Request) -> frozenset[str]:
     return frozenset(facts)
 
 
-# ---- ibm,query-interrupt-source-number -----------------------------------------------------------------------
+# ---- ibm,query-interrupt-source-number ----
 
 
 def _query(request: Request) -> tuple[Reply, ...]:
     target = Target.of(request)
     function = target.function
+    if function is None and target.uncertain:
+        found = Reply(SUCCESS, (Unspecified(), Unspecified()), QUERY_SHAPE)
+        return (*refuse(QUERY_SHAPE), found, Reply(NONE, rule=QUERY_SHAPE))
     if function is None:
         return refuse(QUERY_SHAPE)
     replies = tuple(_found(request, target, function, request.args[3]))
@@ -382,7 +310,7 @@ SERVICES: tuple[Service, ...] = (
         ("source number", "trigger"),
         ((4, 3),),
         frozenset({SUCCESS, NONE, HARDWARE_ERROR, PARAMETER_ERROR}),
-        "The source number of a PCI function's interrupt; trigger 0 is level, 1 edge.  1 when it has no such one.",
+        "The source number of a PCI function's interrupt and its trigger (0 level, 1 edge); 1 when none.",
         "LoPAR 7.3.10.5.2",
         (QUERY_SHAPE, NOT_ASSIGNED, NOT_SHARED),
         _query,
@@ -390,4 +318,4 @@ SERVICES: tuple[Service, ...] = (
     ),
 )
 
-__all__ = ["SERVICES", "Assignment", "Interrupts"]
+__all__ = ["SERVICES"]

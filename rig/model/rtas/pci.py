@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from rig.model.expectation import Breach, Exactly, OneOf, Permitted, Satisfies, Unspecified
-from rig.model.hypercall import Argument, Kind
+from rig.model.hypercall import Argument, Kind, State
 from rig.model.pci import Function, Pci, bits
+from rig.model.rtas.connectors import Connectors
 from rig.model.rtas.service import (
     HARDWARE_ERROR,
     PARAMETER_ERROR,
@@ -68,20 +69,40 @@ class Place:
         return cls(high << 32 | low, address >> 16 & 0xFF, address >> 8 & 0xFF, register, address >> 24 & 0xF)
 
 
+def answers(place: Place, state: State) -> tuple[Function | None, bool]:
+    """The function at a place, and whether nobody can say who answers there.
+
+    The device tree does not show what was plugged after the start; what is isolated need not answer.
+    """
+    pci, connectors = state.of(Pci), state.of(Connectors)
+    function = pci.at(place.unit, place.bus, place.devfn)
+    if function is None:
+        name = f"C{place.devfn}"  # connectors of slots are called after them (rig.model.rtas.hotplug)
+        plugged = any(
+            one.occupied and not one.cold and one.name == name for one in connectors.by_index.values()
+        )
+        return None, pci.uncertain(place.unit, place.bus) or (plugged and place.unit in pci.units)
+    connector = connectors.by_index.get(function.connector)
+    if connector is None or (connector.occupied and not connector.isolated):
+        return function, False
+    return None, connector.occupied
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One access: where, how wide, and who answers."""
+    """One access: where, how wide, and who answers; nobody can say when ``uncertain``."""
 
     pci: Pci
     place: Place
     size: int
     function: Function | None
+    uncertain: bool
 
     @classmethod
     def of(cls, request: Request) -> Self:
         """The access that a request's first four arguments ask for."""
-        pci, place = request.state.of(Pci), Place.of(*request.args[:3])
-        return cls(pci, place, request.args[3], pci.at(place.unit, place.bus, place.devfn))
+        place = Place.of(*request.args[:3])
+        return cls(request.state.of(Pci), place, request.args[3], *answers(place, request.state))
 
     @property
     def faults(self) -> frozenset[str]:
@@ -97,16 +118,11 @@ class Access:
         }
         return frozenset(name for name, wrong in known.items() if wrong)
 
-    @property
-    def uncertain(self) -> bool:
-        """Whether nobody can say who answers."""
-        return self.function is None and self.pci.uncertain(self.place.unit, self.place.bus)
-
 
 def _facts(request: Request) -> frozenset[str]:
     access = Access.of(request)
     if access.function is None and access.place.unit in access.pci.units:
-        return access.faults | {"bus-unknown" if access.uncertain else "function-absent"}
+        return access.faults | {"function-unknown" if access.uncertain else "function-absent"}
     return access.faults
 
 
@@ -249,4 +265,4 @@ SERVICES: tuple[Service, ...] = (
     ),
 )
 
-__all__ = ["SERVICES", "Place"]
+__all__ = ["SERVICES", "Place", "answers"]

@@ -1,0 +1,1 @@
+"""Two builds against each other."""

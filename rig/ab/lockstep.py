@@ -1,0 +1,252 @@
+"""One program on two machines, step by step, and every difference in what it leaves behind.
+
+No model takes part: registers, events, console, the way a step ends and each page of RAM of one machine are
+compared with those of the other.  Who is right is :mod:`rig.ab.opinion`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rig.check.memory_diff import differences
+from rig.machine.errors import Timeout
+from rig.program import Arrive, Await, Call, Event, Host, Outcome, Rtas, Seed, Step
+from rig.scenario.errors import BadScenario
+from rig.scenario.reserved import AGENT
+from rig.scenario.resolve import Names, Resolved, resolve_step
+from rig.scenario.script import Disagreement, Playing, Scenario, Stage
+from rig.target import Target
+
+PAGE = 0x1000
+#: bytes of a page that are shown
+SHOWN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that a step left otherwise on the second machine.
+
+    ``what`` is a register, ``page 0x…``, ``ending``, ``events``, ``console``, ``answer``, ``view`` (of a
+    script) or ``program`` (the program itself went on differently).
+    """
+
+    step: int
+    call: str
+    what: str
+    first: str
+    second: str
+
+
+class Side(Target, Stage, Protocol):
+    """What is needed of a machine."""
+
+
+@dataclass(slots=True)
+class _Player:
+    """One machine with the program that is played on it."""
+
+    machine: Side
+    playing: Playing
+    names: Names = field(default_factory=Names)
+    answer: Any = None
+
+    def next(self) -> Step | Sequence[Step] | Disagreement | None:
+        """What the program does next; ``None`` at its end."""
+        try:
+            return self.playing.send(self.answer)
+        except StopIteration:
+            return None
+        except Disagreement as difference:
+            return difference
+
+    def prepare(self, step: Step) -> Resolved:
+        """Do the seeding of ``step`` and return what is left to execute; raises :class:`BadScenario`."""
+        resolved = resolve_step(step, self.names, self.machine.environment)
+        for one in resolved:
+            if isinstance(one, Seed):
+                assert isinstance(one.address, int)
+                self.machine.memory.write(one.address, one.data)
+        return resolved[-1]
+
+    def execute(self, step: Step, action: Resolved) -> Outcome:
+        """Execute anything but a seed, and keep what later steps may refer to."""
+        match action:
+            case Call():
+                outcome = self.machine.call([action])[-1]
+            case Host():
+                outcome = self.machine.host(action)
+            case Await() | Arrive():
+                try:
+                    outcome = self.machine.wait(action)
+                except Timeout:
+                    outcome = Outcome(answer="it did not come")
+            case Seed():
+                return Outcome()
+        self.names.record(step, outcome, self.machine.memory)
+        return outcome
+
+
+class Lockstep:
+    """Plays ``scenario`` on two machines that were just reset.  Both do every step at the same time.
+
+    ``steps`` counts those executed; ``reusable`` says whether the machines may be reset and used again.
+    """
+
+    def __init__(self, scenario: Scenario, machines: tuple[Side, Side], executor: Executor) -> None:
+        self._players = tuple(_Player(machine, scenario.play(machine)) for machine in machines)
+        self._executor = executor
+        self._call = "the start"
+        self._alike: Mapping[int, object] = {}
+        self._over = False
+        self.steps = 0
+        self.reusable = True
+
+    def play(self) -> Iterator[Difference]:
+        """Every difference, in order; what differs before the first step, such as the device tree, is none."""
+        first, second = self._players
+        self._alike = self._pages()
+        try:
+            while not self._over:
+                item, other = first.next(), second.next()
+                if isinstance(item, Disagreement) or isinstance(other, Disagreement) or item != other:
+                    yield from self._parted(item, other)
+                    return
+                if item is None:
+                    return
+                outcomes: tuple[list[Outcome], ...] = ([], [])
+                for step in item if isinstance(item, Sequence) else [item]:
+                    yield from self._step(step, outcomes)
+                    if self._over:
+                        return
+                for player, answer in zip(self._players, outcomes, strict=True):
+                    player.answer = answer if isinstance(item, Sequence) else answer[0]
+        finally:
+            for player in self._players:
+                player.playing.close()
+
+    def _step(self, step: Step, outcomes: tuple[list[Outcome], ...]) -> Iterator[Difference]:
+        self._call = _name(step)
+        prepared = list(map(self._prepared, self._players, [step] * 2))
+        wrong = [str(one) if isinstance(one, BadScenario) else "" for one in prepared]
+        if any(wrong):
+            self._over = True
+            if wrong[0] != wrong[1]:
+                yield self._differ("program", wrong[0] or "goes on", wrong[1] or "goes on")
+            return
+        self._alike = self._pages()  # seeds may differ by what they refer to: that is no difference
+        done = list(self._executor.map(lambda player, one: player.execute(step, one), self._players, prepared))
+        yield from self._compare(*done)
+        for kept, outcome in zip(outcomes, done, strict=True):
+            kept.append(outcome)
+        self.steps += 1
+        endings = {outcome.ending for outcome in done}
+        self._over = len(endings) > 1 or bool(endings & {"died", "running"})
+        if isinstance(step, Host | Arrive) or endings != {"returned"}:
+            self.reusable = False  # plugged devices, the clock and the like survive a reset
+
+    @staticmethod
+    def _prepared(player: _Player, step: Step) -> Resolved | BadScenario:
+        try:
+            return player.prepare(step)
+        except BadScenario as error:
+            return error
+
+    def _parted(self, item: object, other: object) -> Iterator[Difference]:
+        """The programs did not do the same, or a script saw two views of one machine disagree."""
+        if isinstance(item, Disagreement) and isinstance(other, Disagreement) and str(item) == str(other):
+            return
+        what = "view" if isinstance(item, Disagreement) or isinstance(other, Disagreement) else "program"
+        yield self._differ(what, _short(item), _short(other))
+
+    def _compare(self, one: Outcome, other: Outcome) -> Iterator[Difference]:
+        if one.ending != other.ending:
+            yield self._differ("ending", _ended(one), _ended(other))
+        for name, value in one.registers.items():
+            theirs = other.registers.get(name, value)
+            changed = value != one.before.get(name) or theirs != other.before.get(name)
+            if value != theirs and changed:
+                yield self._differ(name, f"{value:#x}", f"{theirs:#x}")
+        if one.events != other.events:
+            yield self._differ("events", _events(one.events), _events(other.events))
+        if one.console != other.console:
+            yield self._differ("console", repr(one.console), repr(other.console))
+        if _kind(one.answer) != _kind(other.answer):
+            yield self._differ("answer", _kind(one.answer), _kind(other.answer))
+        yield from self._memory(reset=one.ending == "reset")
+
+    def _memory(self, *, reset: bool) -> Iterator[Difference]:
+        """Pages that differ otherwise than they did before the step."""
+        before, self._alike = self._alike, self._pages()
+        for page, (first, second, mark) in self._alike.items():
+            if before.get(page) != (first, second, mark) and not (reset and self._rebuilt(page)):
+                yield self._differ(f"page {page:#x}", first, second)
+        for page in before.keys() - self._alike.keys():
+            if reset or self._rebuilt(page):
+                continue
+            # nothing to tell: the step made equal what was not
+        return
+
+    def _rebuilt(self, page: int) -> bool:
+        """Whether a page holds part of a device tree, which a reset makes anew."""
+        trees = [player.machine.environment.fdt for player in self._players]
+        return any(tree.overlaps(page, PAGE) for tree in trees)
+
+    def _pages(self) -> Mapping[int, tuple[str, str, int]]:
+        """Every page in which the two machines differ: its first difference on each, and a hash of all."""
+        first, second = self._players
+        pages: dict[int, tuple[str, str, int]] = {}
+        owned = [(AGENT.start, AGENT.end)]
+        for found in differences(first.machine.memory, second.machine.memory, owned):
+            page = found.address & -PAGE
+            at = f"{found.address:#x}: "
+            shown = (at + _hex(found.expected), at + _hex(found.observed))
+            mark = hash((found.address, found.expected, found.observed))
+            known = pages.get(page)
+            pages[page] = (*shown, mark) if known is None else (known[0], known[1], hash((known[2], mark)))
+        return pages
+
+    def _differ(self, what: str, first: str, second: str) -> Difference:
+        return Difference(self.steps, self._call, what, first, second)
+
+
+def _name(step: Step) -> str:
+    match step:
+        case Rtas():
+            return step.service if isinstance(step.service, str) else f"RTAS token {step.service}"
+        case Call():
+            return f"hypercall {step.opcode:#x}" if isinstance(step.opcode, int) else str(step.opcode)
+        case Host():
+            return step.command
+        case Await():
+            return f"await {step.event}"
+        case Arrive():
+            return f"arrival of CPU {step.cpu}"
+        case Seed():
+            return "seed"
+
+
+def _ended(outcome: Outcome) -> str:
+    return outcome.ending + (f" ({outcome.last_words})" if outcome.last_words else "")
+
+
+def _events(events: Sequence[Event]) -> str:
+    return "; ".join(f"{event.name} {dict(event.data)}" for event in events) or "none"
+
+
+def _kind(answer: object) -> str:
+    """Whether a command was carried out; what it returned differs from version to version by design."""
+    if isinstance(answer, Mapping):
+        return f"refused: {answer['error']}" if "error" in answer else "done"
+    return "" if answer is None else str(answer)
+
+
+def _short(item: object) -> str:
+    text = "the end" if item is None else str(item)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _hex(data: bytes) -> str:
+    return data[:SHOWN].hex(" ") + (" …" if len(data) > SHOWN else "")

@@ -1,0 +1,1 @@
+"""Find the first build, or the first commit, that shows a failure."""
