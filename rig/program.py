@@ -14,6 +14,9 @@ from typing import Literal
 H_RTAS = 0xF000
 H_LOGICAL_MEMOP = 0xF001
 
+#: the host action, no QMP command, that ends QEMU and starts another one on the same files
+RESTART = "restart"
+
 #: How a step may end.  ``returned``: the agent came back to its stop label.  ``reset``: the machine
 #: was reset and the agent is ready again.  ``shutdown``, ``panicked``, ``suspended``: the machine stands
 #: still for that reason.  ``stopped``: the calling CPU stopped itself.  ``running``: the call had not
@@ -89,7 +92,7 @@ class Rtas:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One action of the host: a QMP command, sent while the guest stands at its stop label.
+    """One action of the host: a QMP command, sent while the guest stands at its stop label, or RESTART.
 
     ``fails`` names the QMP error class or a part of its message that is expected instead of success.
     """
@@ -131,7 +134,8 @@ class MachineOptions:
     """How the machine under a program is made; a machine is shared by programs with equal options.
 
     ``memory`` is in MiB.  ``options`` are appended to ``-M pseries``, ``devices`` are ``-device`` arguments,
-    ``arguments`` any further ones.  ``mapping`` chooses whether RAM is a shared mapping that the rig sees.
+    ``arguments`` any further ones, in which ``{file NAME SIZE}`` is the path of a file of SIZE
+    zero bytes.  ``mapping`` chooses whether RAM is a shared mapping that the rig sees.
     """
 
     memory: int = 512

@@ -11,11 +11,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from rig.check.judge import RIG_OWNED
 from rig.check.memory_diff import differences
 from rig.machine.errors import Timeout
 from rig.program import Arrive, Await, Call, Event, Host, Outcome, Rtas, Seed, Step
 from rig.scenario.errors import BadScenario
-from rig.scenario.reserved import AGENT
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Playing, Scenario, Stage
 from rig.target import Target
@@ -105,11 +105,11 @@ class Lockstep:
         self.reusable = True
 
     def play(self) -> Iterator[Difference]:
-        """Every difference, in order; what differs before the first step, such as the device tree, is none."""
+        """Every difference, in order; what differs before the first step (the device tree) is none."""
         first, second = self._players
         self._alike = self._pages()
         try:
-            while not self._over:
+            while True:
                 item, other = first.next(), second.next()
                 if isinstance(item, Disagreement) or isinstance(other, Disagreement) or item != other:
                     yield from self._parted(item, other)
@@ -137,7 +137,9 @@ class Lockstep:
                 yield self._differ("program", wrong[0] or "goes on", wrong[1] or "goes on")
             return
         self._alike = self._pages()  # seeds may differ by what they refer to: that is no difference
-        done = list(self._executor.map(lambda player, one: player.execute(step, one), self._players, prepared))
+        done = list(
+            self._executor.map(lambda player, one: player.execute(step, one), self._players, prepared)
+        )
         yield from self._compare(*done)
         for kept, outcome in zip(outcomes, done, strict=True):
             kept.append(outcome)
@@ -183,11 +185,6 @@ class Lockstep:
         for page, (first, second, mark) in self._alike.items():
             if before.get(page) != (first, second, mark) and not (reset and self._rebuilt(page)):
                 yield self._differ(f"page {page:#x}", first, second)
-        for page in before.keys() - self._alike.keys():
-            if reset or self._rebuilt(page):
-                continue
-            # nothing to tell: the step made equal what was not
-        return
 
     def _rebuilt(self, page: int) -> bool:
         """Whether a page holds part of a device tree, which a reset makes anew."""
@@ -198,8 +195,7 @@ class Lockstep:
         """Every page in which the two machines differ: its first difference on each, and a hash of all."""
         first, second = self._players
         pages: dict[int, tuple[str, str, int]] = {}
-        owned = [(AGENT.start, AGENT.end)]
-        for found in differences(first.machine.memory, second.machine.memory, owned):
+        for found in differences(first.machine.memory, second.machine.memory, RIG_OWNED):
             page = found.address & -PAGE
             at = f"{found.address:#x}: "
             shown = (at + _hex(found.expected), at + _hex(found.observed))

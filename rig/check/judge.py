@@ -17,8 +17,8 @@ from rig.check.violation import Reporter, Violation
 from rig.machine.errors import Timeout
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
-from rig.model.rtas.policy import Policy
-from rig.program import Arrive, Await, Call, Host, Outcome, Ref, Seed, Step
+from rig.policy import Policy
+from rig.program import RESTART, Arrive, Await, Call, Host, Outcome, Ref, Seed, Step
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Scenario, Stage
 from rig.target import Target
@@ -115,7 +115,7 @@ class Judge:
             self.result.violations += report.violations
         finally:
             playing.close()
-        if Policy.of(self.model.state.environment).reboot != "reset":
+        if Policy.of(self.model.state.environment.options).reboot != "reset":
             self.result.reusable = False  # a machine that shuts down instead cannot be reset
         self.result.reusable &= not self.model.state.altered
         return self.result
@@ -156,11 +156,21 @@ class Judge:
         else:
             expectation = self.model.expect_host(action)
             outcome = self.machine.host(action)
+            if action.command == RESTART:
+                self._restarted()
         case, violations = self._comparison.step(expectation, outcome, self._index)
         violations += _answered(action, expectation, outcome, self._index)
         self._names.record(step, outcome, self.machine.memory)
         self._conclude([(self._index, action, outcome, expectation, case, violations)])
         return outcome
+
+    def _restarted(self) -> None:
+        """Go on with another process, whose memory is another and as QEMU made it."""
+        self.model.restart(self.machine.environment)
+        adopt(self.model.memory, self.machine.memory)
+        self._comparison = Comparison(
+            self.model.memory, self.machine.memory, RIG_OWNED, self.model.state.late
+        )
 
     def _seed(self, seed: Seed) -> None:
         address = seed.address
@@ -223,7 +233,8 @@ class Judge:
                 violations += [stray for stray in strays if stray.step == index]
         for index, step, outcome, expectation, case, violations in judged:
             self.model.settle(case, outcome)
-            self._count(expectation, case, outcome)
+            if isinstance(step, Call) or case.cells:  # system_wakeup lets a call return
+                self._count(expectation, case, outcome)
             entry = Judged(index, step, outcome, expectation, case, tuple(violations))
             if violations:
                 self.result.violations += violations

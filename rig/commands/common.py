@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -38,6 +39,17 @@ def qemu_option(function: F) -> F:
         metavar="PATH",
         help="Build to judge: a path, a name from `rig builds list`, or debian:SUITE. Repeatable. "
         "Default: $QEMU_TEST_QEMU_BINARY, then $QEMU, then qemu-system-ppc64 on PATH.",
+    )(function)
+
+
+def history_option(function: F) -> F:
+    """``--history``."""
+    return click.option(
+        "--history",
+        "history_file",
+        type=click.Path(path_type=Path),
+        envvar="RIG_HISTORY",
+        help="SQLite file that keeps the verdicts of runs. Default: $RIG_HISTORY.",
     )(function)
 
 

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rig.commands.common import InvalidInput, find_builds, find_scenarios, qemu_option
+from rig.commands.common import (
+    InvalidInput,
+    RunError,
+    find_builds,
+    find_scenarios,
+    history_option,
+    qemu_option,
+)
 
 if TYPE_CHECKING:
+    from rig.history import History
     from rig.machine.build import Build
     from rig.report.result import Result
     from rig.report.session import Session
@@ -50,6 +58,7 @@ if TYPE_CHECKING:
 @click.option("--tap", is_flag=True, help="TAP on standard output instead of the summary.")
 @click.option("--meson", is_flag=True, help="Exit codes for meson: 77 skipped, 99 error.")
 @click.option("--trace", "trace_file", type=click.Path(path_type=Path), help="JSON lines, one a judged step.")
+@history_option
 def command(
     scenarios: tuple[str, ...],
     qemus: tuple[str, ...],
@@ -65,8 +74,11 @@ def command(
     tap: bool,
     meson: bool,
     trace_file: Path | None,
+    history_file: Path | None,
 ) -> int:
     """Run SCENARIOS (ids, folders or globs; all without any) on each build and judge them."""
+    from rig.history import BadHistory
+    from rig.report.files import build_json
     from rig.report.result import exit_code
     from rig.report.session import Session, print_summary, print_tap
 
@@ -81,11 +93,17 @@ def command(
         session = Session.open(report_dir, json_file, junit_file, trace_file)
     except OSError as error:
         raise InvalidInput(f"cannot write the report: {error}") from error
+    history = None if history_file is None else begin_history(history_file)
     with session:
         results, interrupted = run_all(session, chosen, builds, machine, cpu, jobs, isolate, quiet=tap)
-        session.finish(
-            builds, results, seed, machine or "pseries", cpu or "", " ".join(["rig", *sys.argv[1:]])
-        )
+        command_line = " ".join(["rig", *sys.argv[1:]])
+        session.finish(builds, results, seed, machine or "pseries", cpu or "", command_line)
+    if history is not None:
+        described = [build_json(build, machine or "pseries", cpu or "") for build in builds]
+        try:
+            history.append(described, results, seed, command_line)
+        except BadHistory as error:
+            raise RunError(str(error)) from error
     if tap:
         print_tap(results, builds)
     else:
@@ -94,6 +112,18 @@ def command(
     if meson:
         code = {5: 77, 3: 99, 4: 99}.get(code, code)
     return code
+
+
+def begin_history(file: Path) -> History:
+    """The history to add to, seen to be usable before anything is started; raises :class:`InvalidInput`."""
+    from rig.history import BadHistory, History
+
+    history = History(file)
+    try:
+        history.begin()
+    except BadHistory as error:
+        raise InvalidInput(str(error)) from error
+    return history
 
 
 def check_options(builds: list[Build], machine: str | None, cpu: str | None) -> None:

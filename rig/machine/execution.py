@@ -14,7 +14,8 @@ from rig.machine.debugger import Stop
 from rig.machine.errors import AgentError, Hung, MachineError, Timeout
 from rig.machine.launch import Running
 from rig.machine.memory import Saved
-from rig.program import Ending, Event
+from rig.policy import Policy
+from rig.program import Ending, Event, MachineOptions
 from rig.target import GuestMemory
 
 #: seconds within which a QEMU that is well answers its monitor
@@ -23,6 +24,9 @@ ANSWER = 4.0
 IDLE = 0.05
 #: seconds without a sign of life after which an idle guest is looked at; doubles each time
 QUIET = 0.1
+
+#: seconds between two looks at a QEMU that is about to end
+MOMENT = 0.02
 
 #: run states that are an ending
 STANDING: Mapping[str, Ending] = {
@@ -45,14 +49,16 @@ class Execution:
     """
 
     def __init__(
-        self, live: Running, memory: GuestMemory, copies: Saved, codec: agent.Codec, *, company: bool = False
+        self, live: Running, memory: GuestMemory, copies: Saved, codec: agent.Codec, options: MachineOptions
     ) -> None:
         self.live = live
         self.memory = memory
         self.copies = copies
         self.codec = codec
         #: whether there are further CPUs, so that QEMU may be busy although the one in question does nothing
-        self.company = company
+        self.company = options.smp != "1"
+        #: run states that will not pass
+        self.standing = Policy.of(options).standing
         #: sequence number of the last batch posted
         self.sequence = 0
         #: whether the CPU that gdb has selected stands at the stop label, so that it may go on just past it
@@ -114,14 +120,14 @@ class Execution:
                     asked = False
                     if live.debugger.halted(cpu, Deadline(ANSWER)):
                         return "stopped"
-                elif (ending := self._place(stop, cpu)) is not None:
+                elif (ending := self._place(stop, cpu, deadline)) is not None:
                     return ending
                 live.debugger.resume(
                     deadline
                 )  # it was interrupted in vain, or another CPU at its own stop label
             if not live.process.alive:
                 return "died"
-            if announced and (ending := self._standing()) is not None:
+            if announced and (ending := self._standing(deadline)) is not None:
                 self._stand(ending)
                 return ending
             if deadline.expired:
@@ -181,14 +187,33 @@ class Execution:
         self.events.clear()
         return events
 
-    def _standing(self) -> Ending | None:
-        """The ending that QEMU's run state means, if any."""
+    def _standing(self, deadline: Deadline) -> Ending | None:
+        """The ending that QEMU's run state means, if any; waits where QEMU is about to end."""
+        if self._leaving():
+            return "died" if self.live.process.wait(deadline) else self.overdue(deadline)
         try:
-            return STANDING.get(self.status())
+            while (status := self.status()) in STANDING:
+                if status in self.standing:
+                    return STANDING[status]
+                if self.live.process.wait(Deadline(min(MOMENT, deadline.remaining()))):
+                    return "died"
+                if deadline.expired:
+                    return self.overdue(deadline)
         except MachineError:
             if self.dead():
                 return "died"
             raise
+        return None
+
+    def _leaving(self) -> bool:
+        """Whether QEMU has announced that it will end.
+
+        It must not be asked anything then: a command that comes while QEMU 7.2 cleans up makes it hang there.
+        """
+        self.events += self.live.monitor.events()
+        return "shutdown" not in self.standing and any(
+            event.name == "SHUTDOWN" or event.data.get("action") == "poweroff" for event in self.events
+        )
 
     def _stand(self, ending: Ending) -> None:
         """Let gdb learn that the machine stands; it never hears of a suspended one."""
@@ -196,11 +221,13 @@ class Execution:
         while ending in ("shutdown", "panicked") and self.live.debugger.running and not patience.expired:
             self.live.debugger.pump(patience.remaining())
 
-    def _place(self, stop: Stop, cpu: int) -> Ending | None:
+    def _place(self, stop: Stop, cpu: int, deadline: Deadline) -> Ending | None:
         """What a stop means for a batch of ``cpu``; ``None`` when it goes on."""
         if stop.reason.startswith("exited") and self.dead():
             return "died"
-        if (ending := self._standing()) is not None:
+        if stop.reason != "breakpoint-hit" and "shutdown" not in self.standing:
+            self.listen(QUIET)  # the event that tells why may still be on its way
+        if (ending := self._standing(deadline)) is not None:
             return ending
         if (status := self.status()) != "debug" or stop.pc not in (agent.DONE, agent.FAULT):
             raise AgentError(

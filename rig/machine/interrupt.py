@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from rig.deadline import Deadline
 from rig.machine import agent
 from rig.machine.debugger import CORE
-from rig.machine.execution import ANSWER, FINAL_EVENTS, STANDING, Execution
+from rig.machine.execution import ANSWER, FINAL_EVENTS, NEWS, STANDING, Execution
 from rig.program import Ending
 
 #: what the boot CPU saved; QEMU 5.2 shows special registers of no other CPU
@@ -55,16 +55,17 @@ class Interruption:
         self.before, self.after = self._befores[0], dict.fromkeys((f"woken@{cpu}" for cpu in woken), 1)
         for cpu, registers in afters.items():
             self.after |= {f"{name}@{cpu}" if cpu else name: value for name, value in registers.items()}
-        if (ending := self._ended()) is not None:
+        ending = self._ended()
+        if ending in NEWS or ending == "reset":
             return ending
         if woken:
             return "running"
-        for cpu, registers in afters.items():
-            if registers["pc"] != self._befores[cpu]["pc"] and (cpu or registers["pc"] == ENTRY):
-                back = {name: self._befores[cpu][name] for name in ("pc", "msr", "r3")}
-                self._debugger.assign(back, self._deadline, cpu)
+        for cpu, before in self._befores.items():
+            if cpu or self.after["pc"] in (ENTRY, before["pc"]):
+                # Going on at the stop label itself, a CPU would stop there at once.
+                pc = agent.PAST_DONE if before["pc"] == agent.DONE else before["pc"]
+                self._debugger.assign({"pc": pc, "msr": before["msr"], "r3": before["r3"]}, self._deadline, cpu)
         if self.after["pc"] in (ENTRY, self.before["pc"]):
-            self._live.landed = True
             return "returned"
         self._live.resume(self._deadline)
         return self._live.settle(self._deadline)

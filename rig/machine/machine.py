@@ -24,11 +24,12 @@ from rig.machine.debugger import Debugger
 from rig.machine.doorbell import Doorbell
 from rig.machine.errors import AgentError, MachineError, Refused
 from rig.machine.execution import ANSWER, Execution, matches
+from rig.machine.files import place
 from rig.machine.interrupt import Interruption
 from rig.machine.launch import LOGS, Running, launch
 from rig.machine.memory import ByDebugger, Mapped, Saved
 from rig.model.environment import Environment, Node, Region
-from rig.program import Arrive, Await, Call, Ending, Event, Host, MachineOptions, Outcome
+from rig.program import RESTART, Arrive, Await, Call, Ending, Event, Host, MachineOptions, Outcome
 from rig.target import GuestMemory
 
 if TYPE_CHECKING:  # imported while QEMU starts
@@ -93,9 +94,8 @@ class Machine:
         with self._blamed():
             image = self._image or agent.image(self.options.endian)
             agent.check_image(image, self.options.endian)
-            running, self.command_line = launch(
-                self.build, self.options, self._directory, image, self._start_by
-            )
+            options = place(self.options, self._directory)
+            running, self.command_line = launch(self.build, options, self._directory, image, self._start_by)
             self._running = running
             try:
                 size = self.options.memory << 20
@@ -103,8 +103,7 @@ class Machine:
                 saved = Saved(running.monitor, by_debugger, running.copies, size)
                 mapped = {} if running.ram is None else {"mapping": Mapped(running.ram, size)}
                 self.memories = {**mapped, "pmemsave": saved, "gdb": by_debugger}
-                company = self.options.smp != "1"
-                self._execution = Execution(running, self.memory, saved, self._codec, company=company)
+                self._execution = Execution(running, self.memory, saved, self._codec, self.options)
                 self._arrive(self._start_by)
             except BaseException:
                 self.close()
@@ -200,6 +199,8 @@ class Machine:
         ``inject-nmi`` it has those with which the interrupt was taken.
         """
         deadline = Deadline(PATIENCE if action.timeout is None else action.timeout)
+        if action.command == RESTART:
+            return self._restart(deadline)
         with self._blamed():
             live, began = self._live, _now()
             ending: Ending = "returned"
@@ -366,6 +367,13 @@ class Machine:
         for cpu in range(1, agent.CPUS if live.company else 1):
             live.vacate(cpu)
         self._environment = self._look_around()
+
+    def _restart(self, deadline: Deadline) -> Outcome:
+        began = _now()
+        self.close()
+        self._start_by = deadline
+        self.start()
+        return replace(self._left(began, "reset"), answer={"return": {}})
 
     def _join(self, cpu: int, deadline: Deadline) -> Outcome:
         """Let a CPU that was started come to the agent, which tells what it was started with."""

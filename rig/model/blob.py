@@ -24,7 +24,7 @@ def total_size(header: bytes) -> int:
 
 
 def rtas_properties(blob: bytes) -> Mapping[str, bytes] | None:
-    """The properties of ``/rtas``, none where there is no such node; ``None`` for a damaged blob."""
+    """The properties of ``/rtas``, none where it cannot be found; ``None`` for a damaged blob."""
     import libfdt
 
     if not 0 < total_size(blob) <= len(blob):  # libfdt believes the header
@@ -35,13 +35,13 @@ def rtas_properties(blob: bytes) -> Mapping[str, bytes] | None:
     except libfdt.FdtException:
         return None
     tree = libfdt.FdtRo(data)
-    rtas = tree.path_offset("/rtas", libfdt.QUIET_NOTFOUND)
+    rtas = tree.path_offset("/rtas", libfdt.QUIET_ALL)
     properties: dict[str, bytes] = {}
-    at = tree.first_property_offset(rtas, libfdt.QUIET_NOTFOUND) if rtas >= 0 else rtas
+    at = tree.first_property_offset(rtas, libfdt.QUIET_ALL) if rtas >= 0 else rtas
     while at >= 0:
         found = tree.get_property_by_offset(at)
         properties[found.name] = bytes(found)
-        at = tree.next_property_offset(at, libfdt.QUIET_NOTFOUND)
+        at = tree.next_property_offset(at, libfdt.QUIET_ALL)
     return properties
 
 

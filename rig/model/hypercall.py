@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from rig.model.environment import Environment
 from rig.model.expectation import Case, Exactly, Expectation
@@ -84,6 +84,14 @@ class FamilyState(Protocol):
         """What a reset of the machine does to the state."""
 
 
+@runtime_checkable
+class Durable(Protocol):
+    """State of which something is in a file and outlives the QEMU process."""
+
+    def restart(self, environment: Environment) -> None:
+        """What another process that was started on the same files finds."""
+
+
 S = TypeVar("S", bound=FamilyState)
 
 
@@ -120,6 +128,16 @@ class State:
         self.environment = environment
         for state in self._families.values():
             state.reset(environment)
+
+    def restart(self, environment: Environment) -> None:
+        """Another process goes on: only what is in files is kept; memory is the caller's to look at."""
+        self.environment = environment
+        self.memory.clear()
+        self.late.clear()
+        self._families = {kind: state for kind, state in self._families.items() if isinstance(state, Durable)}
+        for state in self._families.values():
+            assert isinstance(state, Durable)
+            state.restart(environment)
 
 
 #: gives the expectation for argument registers r4..r12 in a state; must not change the state

@@ -221,15 +221,16 @@ def stores(memory: Memory, operation: Operation, dst: int, src: int, length: int
     64-bit arithmetic: where the source range runs over the top of the address space an overlap goes unseen
     and stored elements are loaded again, ``distance`` bytes further on.
     """
+    descending = backward(dst, src, length)
     distance = (dst - src) & MASK64
-    block = length if backward(dst, src, length) else min(distance or length, length)
+    block = length if descending else min(distance or length, length)
     done: list[Write] = []
     for piece in pieces(memory.ram, dst, length):
         old = memory.read(piece.address, piece.length)
         new = bytearray(piece.length)
         size = min(block, piece.length)
         loaded = load(memory, (src + piece.offset) & MASK64, size)
-        if block < length:
+        if not descending:
             _patch(loaded, (src + piece.offset) & MASK64, done)
         new[:size] = operation.store(bytes(loaded), old[:size])
         for at in range(size, piece.length, size):

@@ -86,6 +86,10 @@ class Model:
         if case.effect is not None:
             case.effect(outcome)
 
+    def restart(self, environment: Environment) -> None:
+        """Another process was started on the same files; memory is the caller's to bring up to date."""
+        self.state.restart(environment)
+
     def reset(self, environment: Environment) -> None:
         """The machine was reset and has a new device tree; memory is the caller's to bring up to date."""
         self.state.reset(environment)

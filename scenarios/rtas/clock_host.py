@@ -1,7 +1,7 @@
 """The partition's clock as the host sees it: QEMU's own view of it, and the event that tells of a new time.
 
-The virtual clock stands while the guest does, so that guest and host must name the same second.  Each scenario
-has a machine of its own, because the clock keeps what was set.
+The virtual clock stands while the guest does, so that guest and host must name the same second.  Each
+scenario has a machine of its own, because the clock keeps what was set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BLOCK = 0x90_0000
 SERVICES: frozenset[str | int] = frozenset({"get-time-of-day", "set-time-of-day"})
 
 #: month ends, leap years, and where 32-bit clocks turn
-DATES = (
+DATES: tuple[tuple[int, int, int, int, int, int], ...] = (
     (2002, 1, 31, 23, 59, 59),
     (2004, 2, 28, 23, 59, 59),
     (2004, 2, 29, 12, 0, 0),
@@ -48,16 +48,18 @@ def host_reading() -> Generator[Step, Any, datetime]:
     tm = outcome.answer.get("return") if isinstance(outcome.answer, dict) else None
     if not isinstance(tm, dict):
         raise Disagreement("clock.host", f"QEMU shows no time: {outcome.answer}")
-    day = (tm["tm_year"] + 1900, tm["tm_mon"] + 1, tm["tm_mday"])
-    return datetime(*day, tm["tm_hour"], tm["tm_min"], tm["tm_sec"], tzinfo=UTC)
+    year, month, day = tm["tm_year"] + 1900, tm["tm_mon"] + 1, tm["tm_mday"]
+    return datetime(year, month, day, tm["tm_hour"], tm["tm_min"], tm["tm_sec"], tzinfo=UTC)
 
 
 def same_second(stage: Stage) -> Generator[Step, Any, None]:
     """Let guest and host read the clock one after the other."""
     yield Rtas("get-time-of-day", nret=8, block=BLOCK)
     data = stage.memory.read(BLOCK + 16, 24)
-    year, month, *rest = (int.from_bytes(data[at : at + 4], "big") for at in range(0, 24, 4))
-    guest = datetime(year, month, rest[0], *rest[1:], tzinfo=UTC)
+    year, month, day, hour, minute, second = (
+        int.from_bytes(data[at : at + 4], "big") for at in range(0, 24, 4)
+    )
+    guest = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     host = yield from host_reading()
     if not 0 <= (host - guest).total_seconds() <= ROUNDING:
         raise Disagreement("clock.host", f"the guest reads {guest}, QEMU's rtc-time is {host}")

@@ -1,4 +1,4 @@
-"""ibm,nmi-register, ibm,nmi-interlock and system reset interrupts, before and after RTAS has a place in memory.
+"""ibm,nmi-register, ibm,nmi-interlock and system reset interrupts, before and after RTAS has a place.
 
 The platform learns that place as it does from firmware: by H_UPDATE_DT, from a tree with ``linux,rtas-base``.
 """

@@ -7,18 +7,14 @@ over a reset: every flow has a machine to itself, by its name.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from rig.program import Await, Host, MachineOptions, Outcome, Requirement, Rtas, Seed, Step
-from rig.scenario.script import Disagreement, Playing, Stage, scenario
+from rig.scenario.script import Disagreement, Play, Playing, Scenario, Stage, scenario
 
-SET, SENSE, CONFIGURE, CHECK = (
-    "set-indicator",
-    "get-sensor-state",
-    "ibm,configure-connector",
-    "check-exception",
-)
+SET, SENSE = "set-indicator", "get-sensor-state"
+CONFIGURE, CHECK = "ibm,configure-connector", "check-exception"
 ISSUES = frozenset({SET, SENSE, CONFIGURE, CHECK})
 ISOLATION, ALLOCATION, ENTITY_SENSE = 9001, 9003, 9003
 
@@ -40,18 +36,32 @@ MEMORY_AT = 0x4000_0000
 
 CORE = "power9_v2.0-spapr-cpu-core"
 CARD = {"driver": "e1000", "bus": "pci.0", "addr": "2", "romfile": ""}
+WITH_CARD = Requirement(devices=("e1000",))
+WITH_CORE = Requirement(devices=(CORE,))
 #: more memory than QEMU's own: at 256 MiB the first free block begins at 1 GiB
 ROOM = ("-m", "256M,slots=4,maxmem=2G")
 
 #: what a flow, or a part of one, yields and returns
 Part = Generator[Step, Any, Any]
-#: a node as QEMU shows it: properties as lists of bytes, nodes below as mappings
-Shown = Mapping[str, Any]
 
 
-def alone(name: str, *arguments: str, smp: str = "1") -> MachineOptions:
-    """A machine that no other scenario shares."""
-    return MachineOptions(memory=256, smp=smp, arguments=("-name", name, *arguments))
+def flow(
+    name: str,
+    summary: str,
+    requirements: tuple[str, ...],
+    requires: Requirement = Requirement(),
+    *arguments: str,
+    smp: str = "1",
+) -> Callable[[Play], Scenario]:
+    """A scenario with a machine that no other one shares."""
+    return scenario(
+        name=name,
+        summary=summary,
+        machine=MachineOptions(memory=256, smp=smp, arguments=("-name", f"hotplug-{name}", *arguments)),
+        requires=requires,
+        requirements=requirements,
+        issues=ISSUES,
+    )
 
 
 def indicate(indicator: int, index: int, state: int) -> Rtas:
@@ -106,7 +116,7 @@ def walk(stage: Stage, index: int) -> Part:
     raise Disagreement("agreement.connector", f"no end after {PATIENCE} calls")
 
 
-def compare(index: int, told: Shown) -> Part:
+def compare(index: int, told: Mapping[str, Any]) -> Part:
     """Hold the nodes that the guest was told against those that QEMU shows."""
     outcome: Outcome = yield Host("qom-get", {"path": f"/dr-connector/{index:x}", "property": "fdt"})
     answer = outcome.answer
@@ -139,13 +149,11 @@ def gone(device: str) -> Await:
     return Await("DEVICE_DELETED", {"device": device})
 
 
-@scenario(
-    name="pci",
-    summary="a PCI card plugged, used, unplugged, and plugged again",
-    machine=alone("hotplug-pci"),
-    requires=Requirement(devices=("e1000",)),
-    requirements=("R1-13.5.3.4-1", "R1-13.5.3.5-1", "R1-13.6.1-5", "R1-13.6.3-4", "R1-10.2.3-1"),
-    issues=ISSUES,
+@flow(
+    "pci",
+    "a PCI card plugged, used, unplugged, and plugged again",
+    ("R1-13.5.3.4-1", "R1-13.5.3.5-1", "R1-13.6.1-5", "R1-13.6.3-4", "R1-10.2.3-1"),
+    WITH_CARD,
 )
 def pci(stage: Stage) -> Playing:
     """The order of LoPAR R1-13.5.4.2-2 and -3."""
@@ -163,13 +171,11 @@ def pci(stage: Stage) -> Playing:
         yield told()
 
 
-@scenario(
-    name="pci-untaken",
-    summary="a PCI card unplugged before the guest took it",
-    machine=alone("hotplug-pci-untaken"),
-    requires=Requirement(devices=("e1000",)),
-    requirements=("R1-13.6.1-5",),
-    issues=ISSUES,
+@flow(
+    "pci-untaken",
+    "a PCI card unplugged before the guest took it",
+    ("R1-13.6.1-5",),
+    WITH_CARD,
 )
 def pci_untaken(stage: Stage) -> Playing:
     """The connector is still isolated, so that the card may go at once."""
@@ -182,13 +188,11 @@ def pci_untaken(stage: Stage) -> Playing:
     yield indicate(ISOLATION, SLOT, 0)
 
 
-@scenario(
-    name="pci-again",
-    summary="a PCI card isolated and configured again without being unplugged",
-    machine=alone("hotplug-pci-again"),
-    requires=Requirement(devices=("e1000",)),
-    requirements=("R1-13.5.3.4-1", "R1-13.5.3.5-4"),
-    issues=ISSUES,
+@flow(
+    "pci-again",
+    "a PCI card isolated and configured again without being unplugged",
+    ("R1-13.5.3.4-1", "R1-13.5.3.5-4"),
+    WITH_CARD,
 )
 def pci_again(stage: Stage) -> Playing:
     """Isolation clears what RTAS knows of a device (LoPAR 13.5.3.4)."""
@@ -199,13 +203,11 @@ def pci_again(stage: Stage) -> Playing:
         yield sense(SLOT)
 
 
-@scenario(
-    name="function",
-    summary="a PCI card of two functions is told of once, when its function 0 is plugged",
-    machine=alone("hotplug-function"),
-    requires=Requirement(devices=("e1000",)),
-    requirements=("R1-13.6.1-5",),
-    issues=ISSUES,
+@flow(
+    "function",
+    "a PCI card of two functions is told of once, when its function 0 is plugged",
+    ("R1-13.6.1-5",),
+    WITH_CARD,
 )
 def function(stage: Stage) -> Playing:
     """QEMU asks for function 0 last."""
@@ -218,13 +220,11 @@ def function(stage: Stage) -> Playing:
         yield from take(stage, index, logical=False)
 
 
-@scenario(
-    name="classes",
-    summary="a hot-plug event for a guest that did not ask for such events, by every class",
-    machine=alone("hotplug-classes"),
-    requires=Requirement(devices=("e1000",)),
-    requirements=("R1-7.3.3.2-6",),
-    issues=frozenset({CHECK}),
+@flow(
+    "classes",
+    "a hot-plug event for a guest that did not ask for such events, by every class",
+    ("R1-7.3.3.2-6",),
+    WITH_CARD,
 )
 def classes(stage: Stage) -> Playing:
     """The guest has not negotiated its architecture vector."""
@@ -233,13 +233,12 @@ def classes(stage: Stage) -> Playing:
         yield Rtas(CHECK, (0x500, 0x1001, mask, 0, LOG, 2048))
 
 
-@scenario(
-    name="cpu",
-    summary="a CPU core plugged and taken, and the one there compared with it",
-    machine=alone("hotplug-cpu", smp="1,maxcpus=3"),
-    requires=Requirement(devices=(CORE,)),
-    requirements=("R1-13.5.3.3-2", "R1-13.5.3.4-1", "R1-13.5.3.4-5", "R1-13.7.4.3-2", "R1-13.7.4.3-3"),
-    issues=ISSUES,
+@flow(
+    "cpu",
+    "a CPU core plugged and taken, and the one there compared with it",
+    ("R1-13.5.3.3-2", "R1-13.5.3.4-1", "R1-13.5.3.4-5", "R1-13.7.4.3-2", "R1-13.7.4.3-3"),
+    WITH_CORE,
+    smp="1,maxcpus=3",
 )
 def cpu(stage: Stage) -> Playing:
     """The sequence of LoPAR 13.7.3.1 up to where the CPU could be started."""
@@ -251,13 +250,12 @@ def cpu(stage: Stage) -> Playing:
     yield sense(CPU)
 
 
-@scenario(
-    name="cpu-removed",
-    summary="a CPU core plugged, taken, given back and gone",
-    machine=alone("hotplug-cpu-removed", smp="1,maxcpus=3"),
-    requires=Requirement(devices=(CORE,)),
-    requirements=("R1-13.5.3.3-2", "R1-13.5.3.4-1"),
-    issues=ISSUES,
+@flow(
+    "cpu-removed",
+    "a CPU core plugged, taken, given back and gone",
+    ("R1-13.5.3.3-2", "R1-13.5.3.4-1"),
+    WITH_CORE,
+    smp="1,maxcpus=3",
 )
 def cpu_removed(stage: Stage) -> Playing:
     """The sequence of LoPAR 13.7.3.2; the CPU was never started."""
@@ -270,12 +268,12 @@ def cpu_removed(stage: Stage) -> Playing:
     yield gone("core")
 
 
-@scenario(
-    name="after-cpu-removed",
-    summary="the host goes on plugging when a CPU core was unplugged",
-    machine=alone("hotplug-after-cpu-removed", smp="1,maxcpus=3"),
-    requires=Requirement(devices=(CORE,)),
-    issues=ISSUES,
+@flow(
+    "after-cpu-removed",
+    "the host goes on plugging when a CPU core was unplugged",
+    (),
+    WITH_CORE,
+    smp="1,maxcpus=3",
 )
 def after_cpu_removed(stage: Stage) -> Playing:
     """A host bridge takes much of QEMU's memory, and shows what became of it."""
@@ -285,12 +283,10 @@ def after_cpu_removed(stage: Stage) -> Playing:
     yield sense(BRIDGE)
 
 
-@scenario(
-    name="bridge",
-    summary="a PCI host bridge plugged, taken, given back and gone",
-    machine=alone("hotplug-bridge"),
-    requirements=("R1-13.5.3.3-2", "R1-13.5.3.4-1", "R1-13.7.4.3-5"),
-    issues=ISSUES,
+@flow(
+    "bridge",
+    "a PCI host bridge plugged, taken, given back and gone",
+    ("R1-13.5.3.3-2", "R1-13.5.3.4-1", "R1-13.7.4.3-5"),
 )
 def bridge(stage: Stage) -> Playing:
     """The sequences of LoPAR 13.7.3."""
@@ -308,11 +304,12 @@ def bridge(stage: Stage) -> Playing:
 LISTED = Requirement(versions=">=7.2")
 
 
-@scenario(
-    name="memory-listed",
-    summary="the device tree lists a connector for memory that can be plugged",
-    machine=alone("hotplug-memory-listed", *ROOM),
-    requirements=("R1-13.7.2-3", "R1-13.7.2-8"),
+@flow(
+    "memory-listed",
+    "the device tree lists a connector for memory that can be plugged",
+    ("R1-13.7.2-3", "R1-13.7.2-8"),
+    Requirement(),
+    *ROOM,
 )
 def memory_listed(stage: Stage) -> Playing:
     """What ibm,lrdr-capacity promises against what the root node lists."""
@@ -334,31 +331,15 @@ def plug_memory() -> Part:
     yield told()
 
 
-@scenario(
-    name="memory",
-    summary="a block of memory plugged and taken",
-    machine=alone("hotplug-memory", *ROOM),
-    requires=LISTED,
-    requirements=("R1-13.5.3.3-2", "R1-13.5.3.4-1", "R1-13.7.2-8", "R1-13.7.4.3-4"),
-    issues=ISSUES,
+@flow(
+    "memory",
+    "a block of memory plugged, taken, isolated and taken again without being unplugged",
+    ("R1-13.5.3.3-2", "R1-13.5.3.4-1", "R1-13.7.2-8", "R1-13.7.4.3-4"),
+    LISTED,
+    *ROOM,
 )
 def memory(stage: Stage) -> Playing:
-    """The sequence of LoPAR 13.7.3.1."""
-    yield from plug_memory()
-    yield from take(stage, BLOCK_OF_MEMORY, logical=True)
-    yield sense(BLOCK_OF_MEMORY)
-
-
-@scenario(
-    name="memory-isolated",
-    summary="memory that nothing maps is isolated and taken again without being unplugged",
-    machine=alone("hotplug-memory-isolated", *ROOM),
-    requires=LISTED,
-    requirements=("R1-13.5.3.4-1", "R1-13.7.4.1.2-2"),
-    issues=ISSUES,
-)
-def memory_isolated(stage: Stage) -> Playing:
-    """Nothing of it is in a page table or a DMA window."""
+    """The sequence of LoPAR 13.7.3.1; nothing of the memory is in a page table or a DMA window."""
     yield from plug_memory()
     yield from take(stage, BLOCK_OF_MEMORY, logical=True)
     yield indicate(ISOLATION, BLOCK_OF_MEMORY, 0)
@@ -366,13 +347,12 @@ def memory_isolated(stage: Stage) -> Playing:
     yield indicate(ISOLATION, BLOCK_OF_MEMORY, 1)
 
 
-@scenario(
-    name="memory-removed",
-    summary="a block of memory plugged, taken, given back and gone",
-    machine=alone("hotplug-memory-removed", *ROOM),
-    requires=LISTED,
-    requirements=("R1-13.5.3.3-2", "R1-13.5.3.4-1"),
-    issues=ISSUES,
+@flow(
+    "memory-removed",
+    "a block of memory plugged, taken, given back and gone",
+    ("R1-13.5.3.3-2", "R1-13.5.3.4-1"),
+    LISTED,
+    *ROOM,
 )
 def memory_removed(stage: Stage) -> Playing:
     """The sequence of LoPAR 13.7.3.2."""
@@ -385,13 +365,12 @@ def memory_removed(stage: Stage) -> Playing:
     yield sense(BLOCK_OF_MEMORY)
 
 
-@scenario(
-    name="memory-kept",
-    summary="a guest that unisolates memory asked back keeps it",
-    machine=alone("hotplug-memory-kept", *ROOM),
-    requires=LISTED,
-    requirements=("R1-13.5.3.4-1",),
-    issues=ISSUES,
+@flow(
+    "memory-kept",
+    "a guest that unisolates memory asked back keeps it",
+    ("R1-13.5.3.4-1",),
+    LISTED,
+    *ROOM,
 )
 def memory_kept(stage: Stage) -> Playing:
     """How a guest refuses an unplug request."""
@@ -403,13 +382,11 @@ def memory_kept(stage: Stage) -> Playing:
     yield sense(BLOCK_OF_MEMORY)
 
 
-@scenario(
-    name="reset",
-    summary="what was plugged is there, taken and configured, after a reset",
-    machine=alone("hotplug-reset"),
-    requires=Requirement(devices=("e1000",)),
-    requirements=("R1-13.5.3.3-2", "R1-13.5.3.4-1"),
-    issues=ISSUES,
+@flow(
+    "reset",
+    "what was plugged is there, taken and configured, after a reset",
+    ("R1-13.5.3.3-2", "R1-13.5.3.4-1"),
+    WITH_CARD,
 )
 def reset(stage: Stage) -> Playing:
     """A plugged card that the guest has not taken, and a reset."""

@@ -101,3 +101,68 @@ def judge_fixture() -> Judge:
 def model() -> Model:
     """A model of the smallest machine."""
     return Model(environment())
+
+
+PCI_TOKENS = {
+    "read-pci-config": 0x2014,
+    "write-pci-config": 0x2015,
+    "ibm,read-pci-config": 0x2016,
+    "ibm,write-pci-config": 0x2017,
+    "ibm,query-interrupt-source-number": 0x2018,
+    "ibm,change-msi": 0x2019,
+}
+
+#: properties whose names are not those of Python with hyphens
+SPELLED = {
+    "msi": "ibm,req#msi",
+    "msi_x": "ibm,req#msi-x",
+    "extended": "ibm,pci-config-space-type",
+    "connector": "ibm,my-drc-index",
+}
+
+
+def pci_function(name: str, reg: Sequence[int], kind: int = 0x020000, **properties: int) -> Node:
+    """A node of a PCI function: ``reg`` is its config_addr and then five cells for each base address."""
+    values = {"vendor_id": 0x1AF4, "device_id": 0x1041, "revision_id": 1, "class_code": kind, **properties}
+    shown = {SPELLED.get(key, key.replace("_", "-")): cells(value) for key, value in values.items()}
+    return Node(name, {**shown, "reg": cells(reg[0], 0, 0, 0, 0, *reg[1:])})
+
+
+@pytest.fixture(scope="session")
+def slots() -> Callable[..., Environment]:
+    """Makes a machine with a host bridge of unit id 0x800000020000000 and 16 message-signalled interrupts.
+
+    01.0 has all kinds of base addresses, three MSI-X vectors and level-sensitive source 0x1200.  02.0 has
+    extended space, one MSI and five MSI-X vectors.  03.0 is a bridge with a function at 01.0 of bus 1.  04.0
+    and 04.1 are one device without interrupts.
+    """
+
+    def make() -> Environment:
+        bases = (0x0200_0810, 0, 0, 0, 0x1000, 0x0100_0814, 0, 0, 0, 0x20, 0x0300_0818, 0, 0, 0, 0x4000)
+        below = pci_function("ethernet@1", (0x1_0800,), interrupts=1)
+        bridge = pci_function("pci@3", (0x1800,), 0x060400, interrupts=1, msi=1)
+        children = {
+            "ethernet@1": pci_function("ethernet@1", (0x800, *bases), interrupts=1, msi_x=3),
+            "ethernet@2": pci_function(
+                "ethernet@2",
+                (0x1000,),
+                interrupts=1,
+                msi=1,
+                msi_x=5,
+                extended=1,
+            ),
+            "pci@3": Node("pci@3", bridge.properties, {"ethernet@1": below}),
+            "scsi@4": pci_function("scsi@4", (0x2000,)),
+            "scsi@4,1": pci_function("scsi@4,1", (0x2100,)),
+        }
+        properties = {
+            "device_type": b"pci\0",
+            "reg": cells(0x0800_0000, 0x2000_0000, 0, 0),
+            "interrupt-map": cells(0x0800, 0, 0, 1, 0x1111, 0x1200, 1),
+            "ibm,pe-total-#msi": cells(16),
+        }
+        tokens = {name: cells(token) for name, token in PCI_TOKENS.items()}
+        tree = Node("", children={"rtas": Node("rtas", tokens), "pci": Node("pci", properties, children)})
+        return Environment((Region(0, RAM_END),), Region(0, 0), Region(0, 0), tree)
+
+    return make

@@ -18,6 +18,7 @@ from rig.model.rtas import (
     drc,
     eeh,
     events,
+    fadump,
     fwnmi,
     msi,
     nvram,
@@ -54,6 +55,7 @@ FAMILIES: tuple[Family, ...] = (
     drc,
     connector,
     fwnmi,
+    fadump,
 )
 
 

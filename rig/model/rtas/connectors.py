@@ -74,14 +74,6 @@ class Connector:
             return PRESENT if self.usable else UNUSABLE
         return PRESENT if self.occupied else EMPTY
 
-    def plug(self) -> None:
-        """Something was plugged; the OS has yet to take it."""
-        self.occupied = True
-
-    def allocate(self) -> None:
-        """The OS has taken the entity."""
-        self.usable = True
-
     def isolate(self) -> None:
         """The entity is the firmware's; a physical one whose removal was asked for is gone."""
         self.isolated, self.configured, self.walk = True, False, None

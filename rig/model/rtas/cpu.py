@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rig.model.environment import Environment
 from rig.model.expectation import Breach, Case, Exactly, Expectation, OneOf, Permitted, Satisfies
 from rig.model.hypercall import Argument, Kind
-from rig.model.rtas.policy import Policy, powered_off
+from rig.model.rtas.endings import powered_off
 from rig.model.rtas.service import (
     BUSY,
     HARDWARE_ERROR,
@@ -22,6 +22,7 @@ from rig.model.rtas.service import (
     put_off,
     refuse,
 )
+from rig.policy import Policy
 from rig.program import Arrive, Outcome
 
 STOP = "R1-7.3.8.1-1"
@@ -117,7 +118,7 @@ def _stop(request: Request) -> tuple[Reply, ...]:
 
     if cpus.others(caller):
         return (Reply(SUCCESS, rule=STOP, ending="stopped", effect=stop),)
-    ended = powered_off(Policy.of(request.state.environment), "guest-shutdown", LAST)
+    ended = powered_off(Policy.of(request.state.environment.options), "guest-shutdown", LAST)
     breach = KEEPS_RUNNING if request.exact else None
     return (ended, Reply(SUCCESS, rule=LAST, ending="stopped", effect=stop, breach=breach))
 

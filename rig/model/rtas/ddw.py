@@ -287,8 +287,8 @@ SERVICES: tuple[Service, ...] = (
     Service(
         "ibm,query-pe-dma-window",
         PE,
-        ("windows", "TCEs", "TCEs or pages", "pages or migration", "migration"),
-        ((3, 5), (3, 6)),
+        ("windows", "TCEs (high)", "TCEs low or pages", "pages or migration", "migration"),
+        ((3, 6), (3, 5)),
         frozenset({SUCCESS, HARDWARE_ERROR, PARAMETER_ERROR}),
         "Tells how many more windows can be made, of how many TCEs, and with which page sizes.",
         "LoPAR 7.3.27.1",

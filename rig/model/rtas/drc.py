@@ -175,7 +175,11 @@ def _allocate(connector: Connector) -> tuple[Reply, ...]:
         return (Reply(SUCCESS, rule=NULL), *refuse(SILENT), *later)
     if not connector.occupied:
         return refuse(STATES)
-    done = Reply(SUCCESS, rule=STATES, effect=lambda _: connector.allocate())
+
+    def allocate(_: Outcome) -> None:
+        connector.usable = True
+
+    done = Reply(SUCCESS, rule=STATES, effect=allocate)
     return (done, *refuse(SILENT), *later) if connector.leaving else (done, *later)
 
 

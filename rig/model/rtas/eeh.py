@@ -88,7 +88,7 @@ def _state(request: Request) -> tuple[Reply, ...]:
 
     The call's table lists -3 without saying for which addresses, so that it is permitted for all.
     """
-    shown = Reply(SUCCESS, (UNSPECIFIED, Exactly(NOT_SUPPORTED), UNSPECIFIED, UNSPECIFIED), rule=STATE_SHAPE)
+    shown = Reply(SUCCESS, (UNSPECIFIED, Exactly(NOT_SUPPORTED), UNSPECIFIED), rule=STATE_SHAPE)
     return (shown, Reply(PARAMETER_ERROR, rule=STATE_SHAPE))
 
 
@@ -129,7 +129,7 @@ SERVICES: tuple[Service, ...] = (
     Service(
         "ibm,read-slot-reset-state2",
         ADDRESS,
-        ("state", "capabilities", "unavailable", "recovery"),
+        ("state", "capabilities", "unavailable"),
         # A fifth output needs /rtas/ibm,read-slot-reset-state-functions, which offers it.
         ((3, 4),),
         frozenset({SUCCESS, PARAMETER_ERROR}),

@@ -39,6 +39,7 @@ EPOW_CLASS, HOT_PLUG_CLASS = 1 << 30, 1 << 28
 CLASS_OF = {EPOW: EPOW_CLASS, HOT_PLUG: HOT_PLUG_CLASS}
 
 PAST_LENGTH = Breach("events.past-length", "the log is longer than the buffer", TRUNCATED)
+LOST = Breach("events.not-told", "an event that waits is not told", CHECK_ONCE)
 WRONG_CLASS = Breach("events.wrong-class", "an event of a class that the mask does not have is told", CLASSES)
 
 #: action codes and modifiers of an orderly shutdown (LoPAR R1-10.2.2-2, tables of codes and of section EP)
@@ -200,9 +201,13 @@ def _relations(among: list[Pending], buffer: Buffer, room: int, critical: int) -
         end = eventlog.FIXED + eventlog.fixed(log).length
         return None if end <= room else f"the log claims {end} bytes of {room}"
 
+    def extended(log: bytes) -> str | None:
+        broken = fits(log) or eventlog.header_fault(log)
+        return None if broken else eventlog.extended_fault(log)
+
     def told(log: bytes) -> str | None:
         seen = eventlog.content(log)
-        if seen is None or any(_is_of(seen, event) for event in among):
+        if seen is None or eventlog.header_fault(log) or any(_is_of(seen, event) for event in among):
             return None
         expected = " or ".join(event.text for event in among)
         return f"type {seen.type}, {seen.section.hex(' ')}: not {expected}"
@@ -214,7 +219,7 @@ def _relations(among: list[Pending], buffer: Buffer, room: int, critical: int) -
         rule("disposition", disposition, FORMAT),
         rule("critical", extent, CRITICAL),
         rule("whole-sections", fits, WHOLE_SECTIONS),
-        rule("extended", lambda log: eventlog.extended_fault(log) if not fits(log) else None, EXTENDED),
+        rule("extended", extended, EXTENDED),
         rule("content", told, SECTION),
     )
 
@@ -230,7 +235,8 @@ def _check(request: Request) -> tuple[Reply, ...]:
     told = _told(request, mask, critical, buffer)
     pending = request.state.of(Events).pending
     due = any(event.required and mask & CLASS_OF[event.type] for event in pending)
-    return told if due else (_nothing(request, buffer, CHECK_SHAPE), *told)
+    nothing = _nothing(request, buffer, CHECK_SHAPE)
+    return (*told, replace(nothing, breach=LOST)) if due else (nothing, *told)
 
 
 def _scan(request: Request) -> tuple[Reply, ...]:

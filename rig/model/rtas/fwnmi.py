@@ -24,9 +24,10 @@ from rig.model.expectation import (
 )
 from rig.model.hypercall import Argument, Kind, State
 from rig.model.rtas.cpu import Cpus
-from rig.model.rtas.policy import Policy, panicked, rebooted
+from rig.model.rtas.endings import panicked, rebooted
 from rig.model.rtas.service import HARDWARE_ERROR, PARAMETER_ERROR, SUCCESS, Reply, Request, Service, refuse
 from rig.model.update_dt import Published
+from rig.policy import Policy
 from rig.program import Host, Outcome
 from rig.target import GuestMemory
 
@@ -138,9 +139,9 @@ def _inject(action: Host, state: State) -> Expectation:
         # It was known when the routine was registered: what a platform does that lost it is not said.
         version = state.environment.version
         taken.append(Case("panicked", events=(ExpectedEvent("GUEST_PANICKED"),), rule=SILENT))
-        taken += [_ended(reply) for reply in panicked(Policy.of(state.environment), version, SILENT)]
+        taken += [_ended(reply) for reply in panicked(Policy.of(state.environment.options), version, SILENT)]
     if fwnmi.forwarded >= FORWARDED:
-        reboot = _ended(rebooted(Policy.of(state.environment), THIRD))
+        reboot = _ended(rebooted(Policy.of(state.environment.options), THIRD))
         taken = [reboot, *(replace(case, breach=FORWARDS_ON) for case in taken)]
     return Expectation(action.command, (*taken, *_woken(state)), facts=frozenset({"registered"}))
 

@@ -83,7 +83,7 @@ class Target:
         return cls(interrupts, request.state.of(Pci), place, function, uncertain, now)
 
     def crowded(self, count: int) -> bool:
-        """Whether ``count`` more interrupts may be more than the host bridge has."""
+        """Whether ``count`` more interrupts are more than the host bridge has."""
         used = sum(one.count or 0 for one in self.interrupts.assignments.values())
         return used + count > self.pci.units.get(self.place.unit, 0)
 

@@ -51,11 +51,6 @@ REFUSED = Breach("rtas.change-msi-function", "a function that the table lists is
 NONE_TO_FREE = Breach(
     "rtas.change-msi-none-to-free", "freeing where nothing is assigned is a hardware error", REDUCTION
 )
-POOL = Breach(
-    "rtas.change-msi-pool",
-    "fewer interrupts than before, or one at least, are not granted while most are in use",
-    REDUCTION,
-)
 REGISTER = Breach("rtas.msi-register", "a config_addr with a register is another function", TABLE)
 NO_INTERRUPT = Breach(
     "rtas.interrupt-not-assigned", "an interrupt that is not assigned is a hardware error", NOT_ASSIGNED
@@ -114,8 +109,6 @@ def _granted(
         then = Assignment(None, kinds[0] if len(kinds) == 1 else 0)
         yield _done(request, target, function, _final(function, kinds, count, now), kind, then)
         yield from put_off(CHANGE_SHAPE, BUSY, *EXTENDED_DELAY)
-        if target.crowded(count):
-            yield Reply(HARDWARE_ERROR, rule=REDUCTION, breach=POOL)
         if request.nret < 4 and kinds == (TYPE_MSIX,):  # function 1 is for MSI then; the status is left open
             yield Reply(PARAMETER_ERROR, rule=TABLE)
     else:
@@ -188,6 +181,7 @@ def _change_facts(request: Request) -> frozenset[str]:
                 ("no-msi", not target.function.msi),
                 ("no-msi-x", not target.function.msix),
                 ("none-assigned", target.now.count == 0),
+                ("pool-exceeded", target.crowded(request.args[4])),
             )
             if lacks
         }

@@ -16,6 +16,7 @@ from rig.model.rtas.service import (
     HARDWARE_ERROR,
     PARAMETER_ERROR,
     SUCCESS,
+    UNSPECIFIED,
     Reply,
     Request,
     Service,
@@ -30,6 +31,7 @@ VISIBLE = "R1-7.3.1.2-2"
 ELSEWHERE = "LoPAR 14, NVRAM outside the partition's range: fetched as 0, stores are discarded"
 
 SHORT = Breach("rtas.nvram-short", "success is reported although not every byte was copied", FETCH)
+HIDDEN = Breach("rtas.nvram-failure-hidden", "a store that failed is reported as a success", STORE)
 
 #: NVRAM is a few KiB; a request for more is not copied byte by byte to see what it would have done
 LARGEST = 1 << 20
@@ -42,11 +44,17 @@ class Contents:
         self.size = size_of(environment)
         self.data = bytearray(self.size)
         self.known = bytearray(self.size)
-        #: whether the machine was told to fail when it writes to the file behind
+        #: whether a drive is behind it, and whether that was told to fail when it is written
+        self.backed = any("if=pflash" in word for word in environment.options.arguments)
         self.failing = any("inject-error" in word for word in environment.options.arguments)
 
     def reset(self, environment: Environment) -> None:
         """Nothing: that is what it is for."""
+
+    def restart(self, environment: Environment) -> None:
+        """Only what has a drive behind it is still there."""
+        if not self.backed:
+            self.forget(0, self.size)
 
     def learn(self, index: int, data: bytes) -> None:
         """``data`` is what lies at ``index``."""
@@ -151,7 +159,8 @@ def _store(request: Request) -> tuple[Reply, ...]:
     if buffer.facts(state, address, length):
         return (refused, Reply(SUCCESS, (Between(0, length),), STORE, effect=lose, breach=buffer.TAKEN))
     if contents.failing and length:
-        return (replace(refused, status=HARDWARE_ERROR),)
+        hidden = Reply(SUCCESS, (UNSPECIFIED,), STORE, effect=lose, breach=HIDDEN)
+        return (replace(refused, status=HARDWARE_ERROR), hidden)
     done = Reply(SUCCESS, (Exactly(length),), STORE, effect=keep if request.exact else lose)
     if not length:
         return (done, refused)

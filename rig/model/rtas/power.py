@@ -11,7 +11,9 @@ from rig.model.environment import Environment
 from rig.model.expectation import Breach, Case, Cell, Exactly, Expectation, ExpectedEvent, Scratch
 from rig.model.hypercall import H_SUCCESS, Argument, Kind, State
 from rig.model.rtas.cpu import Cpus
-from rig.model.rtas.policy import STOP, Policy, panicked, powered_off, rebooted
+from rig.model.rtas.dumping import crash
+from rig.model.rtas.endings import STOP, panicked, powered_off, rebooted
+from rig.model.rtas.fadump import Dump
 from rig.model.rtas.service import (
     BUSY,
     HARDWARE_ERROR,
@@ -22,6 +24,7 @@ from rig.model.rtas.service import (
     put_off,
     refuse,
 )
+from rig.policy import Policy
 from rig.program import Host, Outcome
 
 POWER_OFF = "R1-7.3.6.3-1"
@@ -65,7 +68,7 @@ class Power:
 
 
 def _policy(request: Request) -> Policy:
-    return Policy.of(request.state.environment)
+    return Policy.of(request.state.environment.options)
 
 
 def _power_off(request: Request) -> tuple[Reply, ...]:
@@ -79,6 +82,9 @@ def _reboot(request: Request) -> tuple[Reply, ...]:
 
 def _terminate(request: Request) -> tuple[Reply, ...]:
     state = request.state
+    dumped = crash(request)
+    if dumped and state.of(Dump).registered is not None:
+        return dumped
     replies = panicked(_policy(request), state.environment.version, TERMINATE)
     if replies[0].ending != "returned":
         rtas = state.environment.tree.find("/rtas")
@@ -89,7 +95,7 @@ def _terminate(request: Request) -> tuple[Reply, ...]:
         replies = (back, *(replace(end, breach=end.breach or breach) for end in replies))
     if not in_ram(state, request.args[0], 1):
         replies += refuse(SILENT)
-    return replies + put_off(TERMINATE, BUSY)
+    return replies + dumped + put_off(TERMINATE, BUSY)
 
 
 def _terminate_facts(request: Request) -> frozenset[str]:

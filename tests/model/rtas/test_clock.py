@@ -18,6 +18,8 @@ from rig.program import Event
 GET, SET = 0x2001, 0x2002
 RETS_OF_GET, RETS_OF_SET = 0x100C, 0x1028
 HOST = (1_700_000_000.0, 1_700_000_000.2)
+#: a second then, in which the low 32 bits of the nanoseconds since 1970 are above a second
+SECOND = 1_700_000_001.0
 
 
 @pytest.fixture
@@ -121,13 +123,35 @@ def test_drift_adds_up_until_it_is_seen(model: Model, play) -> None:
     assert ["rtas.time-of-day"] in reports
 
 
-def test_nanoseconds_beyond_a_second_are_a_breach_of_their_own(model: Model, play) -> None:
-    date = fields_of(HOST[0])[:-1]
+def test_nanoseconds_of_the_whole_time_are_a_breach_of_their_own(model: Model, play) -> None:
+    date = fields_of(SECOND)[:-1]
+    whole = int(SECOND) * 10**9 % 2**32
+    assert whole > 999_999_999
     assert play.get(model, (*date, 999_999_999)) == []
-    assert play.get(model, (*date, 1_000_000_000)) == ["rtas.nanosecond-unreduced"]
-    assert play.get(model, (*date, 0xFFFF_FFFF)) == ["rtas.nanosecond-unreduced"]
-    wrong = fields_of(HOST[0] + 3600)[:-1]
-    assert play.get(model, (*wrong, 0xFFFF_FFFF)) == ["rtas.nanosecond-unreduced", "rtas.time-of-day"]
+    assert play.get(model, (*date, whole)) == ["rtas.nanosecond-unreduced"]
+    assert play.get(model, (*date, (whole + 999_999_999) % 2**32)) == ["rtas.nanosecond-unreduced"]
+    wrong = fields_of(SECOND + 3600)[:-1]
+    whole = (int(SECOND) + 3600) * 10**9 % 2**32
+    assert whole > 999_999_999
+    assert play.get(model, (*wrong, whole)) == ["rtas.nanosecond-unreduced", "rtas.time-of-day"]
+
+
+@pytest.mark.parametrize("ahead", [-1, 10**9])
+def test_other_nanoseconds_are_not_explained(model: Model, play, ahead: int) -> None:
+    whole = int(SECOND) * 10**9
+    assert play.get(model, (*fields_of(SECOND)[:-1], (whole + ahead) % 2**32)) == [
+        "rtas.nanosecond-unreduced",
+        "rtas.time-of-day",
+    ]
+
+
+def test_before_1970_the_second_may_be_rounded_towards_it(model: Model, play) -> None:
+    date = (1969, 7, 20, 20, 17, 40)
+    assert play.set(model, (*date, 0)) == []
+    seconds = seconds_of((*date, 0))
+    assert seconds is not None
+    whole = int(seconds) * 10**9 - 1
+    assert play.get(model, (*date, whole % 2**32)) == ["rtas.nanosecond-unreduced"]
 
 
 # ---- setting ----
@@ -158,9 +182,21 @@ def test_a_date_outside_the_platforms_range_is_refused_or_kept(environment, play
     assert play.get(model, HOST[0]) == []
     assert play.set(model, fields) == []
     assert play.get(model, fields) == []
+    assert play.get(model, HOST[0]) == ["rtas.time-of-day"]
     assert play.set(model, fields) == []
-    assert play.get(model, HOST[0]) == ["rtas.date-not-kept"]
-    assert play.get(model, fields) == ["rtas.time-of-day"]
+    assert play.get(model, HOST[0]) == ["rtas.date-lost"]
+    assert play.get(model, HOST[0]) == []  # reported once
+
+
+def test_a_lost_date_is_still_a_date(model: Model, play) -> None:
+    assert play.set(model, (2300, 1, 1, 0, 0, 0, 0)) == []
+    assert play.get(model, (2023, 2, 30, 0, 0, 0, 0)) == ["rtas.time-of-day"]
+
+
+def test_a_usual_date_is_not_lost(model: Model, play) -> None:
+    assert play.set(model, (2300, 1, 1, 0, 0, 0, 0)) == []
+    assert play.set(model, (2030, 1, 1, 0, 0, 0, 0)) == []
+    assert play.get(model, HOST[0]) == ["rtas.time-of-day"]
 
 
 @pytest.mark.parametrize("status", [0, -3])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from rig.model.environment import Node
 from rig.model.hypercall import H_SUCCESS
 from rig.model.memory import Memory
 from rig.model.model import Model
@@ -60,3 +63,33 @@ def test_without_a_terminal_it_is_a_hardware_error(environment, judge, prepare, 
     assert judge(model, call, status(cells, 0))[1] == ["status"]
     model.reset(environment())
     assert model.expect(call).facts == set()
+
+
+def test_of_several_terminals_one_and_the_same_shows_everything(environment, judge, prepare, cells) -> None:
+    def several() -> Model:
+        machine = environment()
+        tree = replace(
+            machine.tree,
+            children={
+                **machine.tree.children,
+                "vdevice": Node("vdevice", children={name: Node(name) for name in ("vty@1", "vty@2")}),
+            },
+        )
+        return Model(replace(machine, tree=tree))
+
+    def shows(model: Model, character: int, shown: bytes) -> list[str]:
+        return judge(model, prepare(model, SHOW, (character,)), status(cells, 0), console=shown)[1]
+
+    here, elsewhere = several(), several()
+    assert shows(here, 0xFF, b"") == []  # tells nothing
+    assert shows(here, 0x41, b"A") == []
+    assert shows(here, 0x42, b"") == ["console"]
+    assert shows(here, 0x42, b"B") == []
+    assert shows(elsewhere, 0x41, b"") == []
+    assert shows(elsewhere, 0x42, b"B") == ["console"]
+
+
+def test_a_character_that_is_lost_is_reported_each_time(model: Model, judge, prepare, cells) -> None:
+    for _ in range(2):
+        call = prepare(model, SHOW, (0x41,))
+        assert judge(model, call, status(cells, 0), console=b"")[1] == ["console"]

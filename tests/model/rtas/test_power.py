@@ -9,8 +9,8 @@ import pytest
 from rig.model.hypercall import H_SUCCESS
 from rig.model.memory import Memory
 from rig.model.model import Model
-from rig.model.rtas.policy import Policy
 from rig.model.rtas.power import Power
+from rig.policy import Policy
 from rig.program import Event, Host, Outcome
 
 OFF, REBOOT, TERM, SUSPEND = 0x2003, 0x2004, 0x201F, 0x202A
@@ -52,11 +52,24 @@ def status(cells, at: int, value: int):
     ],
 )
 def test_the_last_word_on_each_event_counts(partition, words: tuple[str, ...], policy: Policy) -> None:
-    assert Policy.of(partition(1, *words)) == policy
+    assert Policy.of(partition(1, *words).options) == policy
 
 
 def test_without_no_shutdown_a_machine_powers_off(partition) -> None:
-    assert Policy.of(partition(no_shutdown=False)).shutdown == "poweroff"
+    assert Policy.of(partition(no_shutdown=False).options).shutdown == "poweroff"
+
+
+@pytest.mark.parametrize(
+    ("policy", "states"),
+    [
+        (Policy(), set()),
+        (Policy(shutdown="pause"), {"shutdown", "guest-panicked"}),
+        (Policy(panic="pause"), {"guest-panicked"}),
+        (Policy(shutdown="pause", panic="exit-failure"), {"shutdown"}),
+    ],
+)
+def test_the_policy_says_where_a_machine_stays(policy: Policy, states: set[str]) -> None:
+    assert policy.standing == {"suspended"} | states
 
 
 # ---- power-off and system-reboot ----

@@ -1,16 +1,12 @@
-"""What QEMU was told to do when a guest reboots, powers off or panics, and the endings that follow.
-
-``-no-reboot``, ``-no-shutdown`` and, since 6.0, ``-action`` say it; the last word on each counts.
-"""
+"""How calls end that reboot the machine, power it off or panic, under each :class:`rig.policy.Policy`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from dataclasses import replace
 
-from rig.model.environment import Environment
 from rig.model.expectation import Breach, ExpectedEvent, Relation
 from rig.model.rtas.service import SUCCESS, Reply
+from rig.policy import Policy
 from rig.program import Outcome
 from rig.target import GuestMemory
 
@@ -22,32 +18,6 @@ STAYS = Breach(
 
 #: comes whenever the machine stands still; the debugger's own stops cause it too
 STOP = ExpectedEvent("STOP", required=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The values of ``-action`` by its own names: ``reboot`` reset or shutdown, ``shutdown`` poweroff or
-    pause, ``panic`` pause, shutdown, exit-failure or none.
-    """
-
-    reboot: str = "reset"
-    shutdown: str = "poweroff"
-    panic: str = "shutdown"
-
-    @classmethod
-    def of(cls, environment: Environment) -> Policy:
-        """The policy of a machine."""
-        options = environment.options
-        policy = cls(shutdown="pause" if options.no_shutdown else "poweroff")
-        for word, value in zip_longest(options.arguments, options.arguments[1:], fillvalue=""):
-            match word.removeprefix("-"):
-                case "-no-reboot" | "no-reboot":
-                    policy = replace(policy, reboot="shutdown")
-                case "-no-shutdown" | "no-shutdown":
-                    policy = replace(policy, shutdown="pause")
-                case "-action" | "action":
-                    policy = replace(policy, **dict(part.split("=", 1) for part in value.split(",")))
-        return policy
 
 
 def exits(status: int) -> Relation:
@@ -87,7 +57,7 @@ def panicked(policy: Policy, version: tuple[int, ...], rule: str) -> tuple[Reply
 
     if policy.panic == "none":
         return (Reply(SUCCESS, rule=rule, events=(event("run"),)),)
-    if policy.panic == "pause" or (policy.panic == "shutdown" and policy.shutdown == "pause"):
+    if "guest-panicked" in policy.standing:
         return (Reply(SUCCESS, rule=rule, events=(event("pause"), STOP), ending="panicked"),)
     # Before 6.0 a machine that is to power off announces first that it pauses.
     first = (event("pause", required=False),) if version < (6,) else ()

@@ -1,0 +1,65 @@
+"""The seam between a campaign and what generates, executes and judges its programs.
+
+A campaign's work is a row of numbered *batches*.  Seed and number fix a batch for ever, whoever executes it and
+after which others, so that a campaign can be cut, continued and repeated anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rig.program import MachineOptions, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A mismatch: the shortest program found that shows it.
+
+    ``signature`` is what makes two mismatches one defect (call and check), ``summary`` says it in words.
+    ``batch`` is the number of the batch in which it was seen first.
+    """
+
+    signature: str
+    summary: str
+    steps: tuple[Step, ...]
+    machine: MachineOptions
+    calls: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one batch came to.
+
+    ``seconds`` is the wall time that the batch added, ``guest_seconds`` that from its start in the guest to
+    its end as far as the host looked.  ``deviations`` counts calls by the id of the known deviation that they
+    show, ``mismatches`` by signature; of these ``findings`` has the ones that the engine had not met before.
+    ``errors`` are failures of rig, build or host, in words.
+    """
+
+    batch: int
+    calls: int
+    seconds: float
+    guest_seconds: float
+    deviations: Mapping[str, int] = field(default_factory=dict)
+    mismatches: Mapping[str, int] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """Executes and judges batches."""
+
+    #: calls in a whole batch
+    batch_size: int
+
+    def run(self, batches: Iterable[tuple[int, int]]) -> Iterator[Report]:
+        """One report for each (number, calls) in its turn; ``calls`` cuts a batch short.
+
+        ``batches`` may be asked for the next one before the report on the last is out.
+        """
+
+    def close(self) -> None:
+        """End the machines.  May be called twice."""

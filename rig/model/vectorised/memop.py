@@ -1,0 +1,162 @@
+"""H_LOGICAL_MEMOP for a batch: what each call may return, and what it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rig.model import memop
+from rig.model.environment import Region
+from rig.model.vectorised.field import ELSEWHERE, I64, U64, Bits, Bytes, Field
+
+#: more bytes than this in one call are left to the scalar model
+MAX_LENGTH = 1 << 20
+
+#: what operation 1 does to the build's memory
+Meaning = Literal["invert", "xor"]
+#: what a call stores
+COPY, INVERT, XOR = range(3)
+
+#: bits of a call's situation
+COUNT_ZERO, INVALID_ESIZE, ESIZE_31_UP, MISALIGNED, OP_OVER_1, COUNT_OVER, OUTSIDE, OP_1 = (
+    1 << bit for bit in range(8)
+)
+FAULTS = INVALID_ESIZE | MISALIGNED | OP_OVER_1 | COUNT_OVER
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """One row a call.  ``situation`` has the bits of what matters to its verdict."""
+
+    situation: I64
+    #: whether the contract permits H_SUCCESS, and H_PARAMETER
+    succeeds: Bits
+    refuses: Bits
+    #: whether memory moves if the call succeeds; of the rest of the columns only such rows mean anything
+    moves: Bits
+    deferred: Bits
+    esize: I64
+    #: elements, and positions of destination and source in the field
+    count: I64
+    dst: I64
+    src: I64
+    #: whether elements must be moved one after another, ``distance`` bytes apart
+    chained: Bits
+    distance: I64
+
+
+def judge(registers: U64, field: Field, windows: Sequence[Region], revision: str) -> Moves:
+    """What the contract says of calls whose r4..r8 are the rows of ``registers``."""
+    dst, src, esize, count, op = registers
+    shift = np.minimum(esize, np.uint64(memop.MAX_ESIZE))
+    invalid = esize > np.uint64(memop.MAX_ESIZE)
+    over = count > np.uint64(memop.MAX_COUNT)
+    zero = count == 0
+    length = memop.size_in_bytes(count, shift)
+    situation = (
+        zero * COUNT_ZERO
+        + invalid * INVALID_ESIZE
+        + (esize >= 31) * ESIZE_31_UP
+        + ((memop.misaligned(dst, src, shift) != 0) & ~invalid) * MISALIGNED
+        + over * COUNT_OVER
+        + (op == 1) * OP_1
+    )
+    if not memop.operations(2, revision):
+        situation += (op > 1) * OP_OVER_1
+    faults = situation & FAULTS
+    moves = (faults == 0) & ~zero
+    ends = np.uint64(field.ram_end)
+    beyond = (dst + length > ends) | (src + length > ends) | (dst > ends) | (src > ends)
+    situation += (beyond & moves) * OUTSIDE
+    deferred = moves & (length > MAX_LENGTH)
+    far = np.flatnonzero(beyond & moves)
+    if len(far):
+        deferred[far] |= _unclear(dst[far], length[far], windows) | _unclear(src[far], length[far], windows)
+    into, out_of = field.positions(dst), field.positions(src)
+    unknown = (into == ELSEWHERE) | (out_of == ELSEWHERE)
+    deferred |= moves & (unknown | field.overrun(into, length) | field.overrun(out_of, length))
+    either = (faults == INVALID_ESIZE) & (situation & (COUNT_ZERO | ESIZE_31_UP) == COUNT_ZERO | ESIZE_31_UP)
+    inside = situation & (FAULTS | OUTSIDE) == 0
+    distance = dst - src
+    return Moves(
+        situation,
+        succeeds=inside | either,
+        refuses=~inside,
+        moves=moves & ~deferred,
+        deferred=deferred,
+        esize=shift.view(np.int64),
+        count=count.view(np.int64),
+        dst=into,
+        src=out_of,
+        chained=moves & (distance < length) & (distance != 0) & ~memop.backward(dst, src, length),
+        distance=distance.view(np.int64),
+    )
+
+
+def _unclear(start: U64, length: U64, windows: Sequence[Region]) -> Bits:
+    """Ranges that run over the top of the address space or meet a device."""
+    last = start + length - np.uint64(1)
+    found = last < start
+    for window in windows:
+        found |= (start < np.uint64(window.end)) & (last >= np.uint64(window.start))
+    return found
+
+
+def stores(op: U64, meaning: Meaning) -> Bytes:
+    """What valid operations store: every one but 0 inverts, if 1 does not mean xor."""
+    stored: Bytes = (op != 0).astype(np.uint8)
+    if meaning == "xor":
+        stored[op == 1] = XOR
+    return stored
+
+
+def move(field: Field, calls: Moves, which: I64, stored: Bytes) -> None:
+    """Bring the field to where the calls ``which`` leave it; their ranges must not meet.
+
+    ``stored`` says for every call of the batch what it stores.
+    """
+    chained = calls.chained[which]
+    for one in which[chained]:
+        _chain(field, calls, one, stored[one : one + 1])
+    which = which[~chained] if chained.any() else which
+    esizes = calls.esize[which]
+    for esize in range(4):
+        chosen = which[esizes == esize]
+        if len(chosen):
+            _move(field, esize, calls.dst[chosen], calls.src[chosen], calls.count[chosen], stored[chosen])
+    field.drop()
+
+
+def _move(field: Field, esize: int, dst: I64, src: I64, count: I64, stored: Bytes) -> None:
+    """Every element at once: all are loaded before any is stored.
+
+    Positions past the end of the field are clipped to its pad.
+    """
+    elements = field.elements[esize]
+    firsts = np.cumsum(count)
+    running = np.arange(firsts[-1])
+    firsts -= count
+    out_of = np.repeat((src >> esize) - firsts, count)
+    out_of += running
+    into = np.repeat((dst >> esize) - firsts, count)
+    into += running
+    values = elements.take(out_of, mode="clip")
+    none, ones = elements.dtype.type(0), elements.dtype.type((1 << (8 << esize)) - 1)
+    values ^= np.repeat(np.where(stored == INVERT, ones, none), count)
+    if (stored == XOR).any():
+        values ^= np.where(np.repeat(stored == XOR, count), elements.take(into, mode="clip"), none)
+    elements.put(into, values, mode="clip")
+
+
+def _chain(field: Field, calls: Moves, one: int, stored: Bytes) -> None:
+    """A call that loads what it has stored: ``distance`` bytes at a time, as the scalar model does."""
+    esize, left = int(calls.esize[one]), int(calls.count[one])
+    dst, src, step = int(calls.dst[one]), int(calls.src[one]), int(calls.distance[one])
+    while left:
+        count = min(left, step >> esize)
+        _move(field, esize, np.array([dst]), np.array([src]), np.array([count]), stored)
+        field.drop()
+        dst, src, left = dst + step, src + step, left - count
