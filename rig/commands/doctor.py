@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 import click
+import psutil
 
 from rig.commands.common import InvalidInput
 
@@ -34,6 +33,7 @@ class Finding:
 #: how to get each program: Debian, Fedora, openSUSE
 PROGRAMS = {
     "gdb-multiarch": ("apt install gdb-multiarch (Fedora, openSUSE: gdb)", True),
+    "setpriv": ("apt install util-linux", True),
     "powerpc64-linux-gnu-gcc": ("only to rebuild the agent: apt install gcc-powerpc64-linux-gnu", False),
 }
 LIBRARIES = (
@@ -73,14 +73,8 @@ def examine() -> Iterator[Finding]:
     for program, (remedy, needed) in PROGRAMS.items():
         path = shutil.which(program)
         yield Finding(program, _first_line(path) if path else "", remedy, needed)
-    shm = Path("/dev/shm")
-    writable = shm.is_dir() and os.access(shm, os.W_OK)
-    free = shutil.disk_usage(shm).free >> 20 if writable else 0
-    yield Finding(
-        "/dev/shm",
-        f"{free} MiB free" if free >= 600 else "",
-        "guest RAM lives there: 600 MiB for each machine",
-    )
+    free = psutil.virtual_memory().available >> 20
+    yield Finding("memory", f"{free} MiB available" if free >= 1024 else "", "1 GiB for each machine at once")
 
 
 def _qemu() -> Finding:
