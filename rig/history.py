@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rig import __version__
 
@@ -167,10 +167,7 @@ class History:
             raise BadHistory(f"there is no {self.path}: `rig run --history {self.path}` begins it")
         with self._open() as database:
             self._check(database)
-            return [
-                Entry(*texts, deviations=tuple(ids.split()), reason=reason)
-                for *texts, ids, reason in database.execute(query, values)
-            ]
+            return [_entry(row) for row in database.execute(query, values)]
 
     def _check(self, database: sqlite3.Connection) -> None:
         owner, version = (
@@ -191,3 +188,9 @@ class History:
                 yield database
         except sqlite3.Error as error:
             raise BadHistory(f"{self.path} cannot be used as a history: {error}") from error
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    fields = [*row]
+    fields[8] = tuple(row[8].split())
+    return Entry(*fields)

@@ -174,6 +174,7 @@ class Runner:
             opinion.reason,
             signatures=tuple(sorted({violation.signature for violation in judgement.violations})),
             returns=dict(judgement.returns),
+            endings=dict(judgement.endings),
             requirements=scenario.requirements,
         )
         if opinion.verdict == "mismatch":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rig.check.judge import RIG_OWNED
-from rig.check.memory_diff import differences
+from rig.check.memory_diff import chunks
 from rig.machine.errors import Timeout
 from rig.program import Arrive, Await, Call, Event, Host, Outcome, Rtas, Seed, Step
 from rig.scenario.errors import BadScenario
@@ -62,14 +62,19 @@ class _Player:
         except Disagreement as difference:
             return difference
 
-    def prepare(self, step: Step) -> Resolved:
-        """Do the seeding of ``step`` and return what is left to execute; raises :class:`BadScenario`."""
+    def prepare(self, step: Step) -> tuple[Resolved, set[int]]:
+        """Do the seeding of ``step``: what is left to execute, and the pages seeded.
+
+        Raises :class:`BadScenario`.
+        """
         resolved = resolve_step(step, self.names, self.machine.environment)
+        pages: set[int] = set()
         for one in resolved:
             if isinstance(one, Seed):
                 assert isinstance(one.address, int)
                 self.machine.memory.write(one.address, one.data)
-        return resolved[-1]
+                pages.update(range(one.address & -PAGE, one.address + len(one.data), PAGE))
+        return resolved[-1], pages
 
     def execute(self, step: Step, action: Resolved) -> Outcome:
         """Execute anything but a seed, and keep what later steps may refer to."""
@@ -99,7 +104,8 @@ class Lockstep:
         self._players = tuple(_Player(machine, scenario.play(machine)) for machine in machines)
         self._executor = executor
         self._call = "the start"
-        self._alike: Mapping[int, object] = {}
+        #: pages that differ, with a hash of both
+        self._unequal: dict[int, int] = {}
         self._over = False
         self.steps = 0
         self.reusable = True
@@ -107,7 +113,7 @@ class Lockstep:
     def play(self) -> Iterator[Difference]:
         """Every difference, in order; what differs before the first step (the device tree) is none."""
         first, second = self._players
-        self._alike = self._pages()
+        self._unequal = {page: hash((ours, theirs)) for page, ours, theirs in self._pages()}
         try:
             while True:
                 item, other = first.next(), second.next()
@@ -129,17 +135,15 @@ class Lockstep:
 
     def _step(self, step: Step, outcomes: tuple[list[Outcome], ...]) -> Iterator[Difference]:
         self._call = _name(step)
-        prepared = list(map(self._prepared, self._players, [step] * 2))
-        wrong = [str(one) if isinstance(one, BadScenario) else "" for one in prepared]
-        if any(wrong):
+        prepared = [self._prepared(player, step) for player in self._players]
+        (action, seeded), (other, too) = prepared
+        if isinstance(action, BadScenario) or isinstance(other, BadScenario):
             self._over = True
-            if wrong[0] != wrong[1]:
-                yield self._differ("program", wrong[0] or "goes on", wrong[1] or "goes on")
+            if str(action) != str(other):
+                yield self._differ("program", _short(action), _short(other))
             return
-        self._alike = self._pages()  # seeds may differ by what they refer to: that is no difference
-        done = list(
-            self._executor.map(lambda player, one: player.execute(step, one), self._players, prepared)
-        )
+        self._seeded(seeded | too)
+        done = list(self._executor.map(_Player.execute, self._players, [step] * 2, [action, other]))
         yield from self._compare(*done)
         for kept, outcome in zip(outcomes, done, strict=True):
             kept.append(outcome)
@@ -150,11 +154,11 @@ class Lockstep:
             self.reusable = False  # plugged devices, the clock and the like survive a reset
 
     @staticmethod
-    def _prepared(player: _Player, step: Step) -> Resolved | BadScenario:
+    def _prepared(player: _Player, step: Step) -> tuple[Resolved | BadScenario, set[int]]:
         try:
             return player.prepare(step)
         except BadScenario as error:
-            return error
+            return error, set()
 
     def _parted(self, item: object, other: object) -> Iterator[Difference]:
         """The programs did not do the same, or a script saw two views of one machine disagree."""
@@ -181,28 +185,35 @@ class Lockstep:
 
     def _memory(self, *, reset: bool) -> Iterator[Difference]:
         """Pages that differ otherwise than they did before the step."""
-        before, self._alike = self._alike, self._pages()
-        for page, (first, second, mark) in self._alike.items():
-            if before.get(page) != (first, second, mark) and not (reset and self._rebuilt(page)):
-                yield self._differ(f"page {page:#x}", first, second)
+        before, self._unequal = self._unequal, {}
+        for page, first, second in self._pages():
+            mark = self._unequal[page] = hash((first, second))
+            if before.get(page) != mark and not (reset and self._rebuilt(page)):
+                at = next(index for index in range(PAGE) if first[index] != second[index])
+                shown = (f"{page + at:#x}: {_hex(data[at:])}" for data in (first, second))
+                yield self._differ(f"page {page:#x}", *shown)
 
     def _rebuilt(self, page: int) -> bool:
         """Whether a page holds part of a device tree, which a reset makes anew."""
         trees = [player.machine.environment.fdt for player in self._players]
         return any(tree.overlaps(page, PAGE) for tree in trees)
 
-    def _pages(self) -> Mapping[int, tuple[str, str, int]]:
-        """Every page in which the two machines differ: its first difference on each, and a hash of all."""
-        first, second = self._players
-        pages: dict[int, tuple[str, str, int]] = {}
-        for found in differences(first.machine.memory, second.machine.memory, RIG_OWNED):
-            page = found.address & -PAGE
-            at = f"{found.address:#x}: "
-            shown = (at + _hex(found.expected), at + _hex(found.observed))
-            mark = hash((found.address, found.expected, found.observed))
-            known = pages.get(page)
-            pages[page] = (*shown, mark) if known is None else (known[0], known[1], hash((known[2], mark)))
-        return pages
+    def _pages(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Every page in which the two machines differ."""
+        first, second = (player.machine.memory for player in self._players)
+        for chunk in chunks(first, second, RIG_OWNED):
+            for at in range(0, len(chunk.expected), PAGE):
+                ours, theirs = chunk.expected[at : at + PAGE], chunk.observed[at : at + PAGE]
+                if ours != theirs:
+                    yield chunk.address + at, ours, theirs
+
+    def _seeded(self, pages: set[int]) -> None:
+        """Seeds may differ by what they refer to: that is no difference."""
+        for page in pages:
+            ours, theirs = (player.machine.memory.read(page, PAGE) for player in self._players)
+            self._unequal.pop(page, None)
+            if ours != theirs:
+                self._unequal[page] = hash((ours, theirs))
 
     def _differ(self, what: str, first: str, second: str) -> Difference:
         return Difference(self.steps, self._call, what, first, second)

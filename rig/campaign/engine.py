@@ -1,7 +1,7 @@
 """The seam between a campaign and what generates, executes and judges its programs.
 
-A campaign's work is a row of numbered *batches*.  Seed and number fix a batch for ever, whoever executes it and
-after which others, so that a campaign can be cut, continued and repeated anywhere.
+A campaign's work is a row of numbered *batches*.  Seed and number fix a batch for ever, whoever executes it
+and after which others, so that a campaign can be cut, continued and repeated anywhere.
 """
 
 from __future__ import annotations

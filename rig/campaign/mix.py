@@ -21,7 +21,9 @@ Share = tuple[float, int, int]
 
 def table(shares: Sequence[Share], size: int) -> U64:
     """``size`` places, shared out by weight."""
-    bounds = np.rint(np.cumsum([0.0, *(weight for weight, _, _ in shares)]) / sum(s[0] for s in shares) * size)
+    bounds = np.rint(
+        np.cumsum([0.0, *(weight for weight, _, _ in shares)]) / sum(s[0] for s in shares) * size
+    )
     places: list[int] = []
     for (_, low, high), start, end in zip(shares, bounds, bounds[1:], strict=False):
         count = int(end - start)
@@ -111,8 +113,10 @@ SLOW = Mix("slow", DEFAULT.counts, slow=(1 << 20, 1 << 24, (1 << 28) + 1, MAX_CO
 MIXES = {mix.name: mix for mix in (DEFAULT, SMALLEST, SLOW)}
 
 #: destination minus source, in 256ths of the length: on either side, in place, anywhere in between
-FRACTIONS: I64 = table(
-    [*each(0.45, (0, 512)), *each(0.15, (256,)), (0.4, 0, 512)], 256
-).astype(np.int64) - 256
+FRACTIONS: I64 = (
+    table([*each(0.45, (0, 512)), *each(0.15, (256,)), (0.4, 0, 512)], 256).astype(np.int64) - 256
+)
 #: elements added to it: mostly none, else next to a limit
-STEPS: I64 = table([(0.5, 8, 8), *each(0.3, (7, 9)), *each(0.1, (6, 10)), (0.1, 0, 16)], 256).astype(np.int64) - 8
+STEPS: I64 = (
+    table([(0.5, 8, 8), *each(0.3, (7, 9)), *each(0.1, (6, 10)), (0.1, 0, 16)], 256).astype(np.int64) - 8
+)

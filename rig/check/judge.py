@@ -61,6 +61,8 @@ class Judgement:
     executed: list[Step] = field(default_factory=list)
     #: (call, code) and how often: the status of an RTAS service, r3 otherwise, signed
     returns: Counter[tuple[str, int]] = field(default_factory=Counter)
+    #: (call, ending) and how often, of calls that did not return or of whose status nothing is seen
+    endings: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: the judged steps that broke something
     broken: list[Judged] = field(default_factory=list)
     #: whether the machine may be used again
@@ -250,8 +252,13 @@ class Judge:
             code = int.from_bytes(self.machine.memory.read(status.address, 4), "big", signed=True)
         else:
             code -= (code >> 63) << 64
-        if outcome.ending == "returned":
-            self.result.returns[expectation.call, code] += 1
+        name = expectation.call
+        if outcome.ending != "returned":
+            self.result.endings[name, outcome.ending] += 1
+        elif status is None and "token" in expectation.arguments and name != "H_RTAS":
+            self.result.endings[name, "returned"] += 1  # a service that was given no room for its status
+        else:
+            self.result.returns[name, code] += 1
 
 
 def _answered(

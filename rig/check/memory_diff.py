@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from rig.target import GuestMemory
 
 CHUNK = 1 << 20
+#: holes are not looked for in ranges of at most so many bytes, which must be RAM
+GRAIN = 1 << 12
 #: equal bytes between two differences that still belong to one run
 GAP = 8
 
@@ -29,17 +31,28 @@ def differences(
     Pages that neither side ever wrote are zero on both and are not read.  ``ignored`` are ascending
     (start, end) ranges that belong to the rig.
     """
+    for chunk in chunks(expected, observed, ignored):
+        yield from _runs(chunk.address, chunk.expected, chunk.observed)
+
+
+def chunks(
+    expected: GuestMemory, observed: GuestMemory, ignored: Sequence[tuple[int, int]] = ()
+) -> Iterator[Difference]:
+    """Unequal pieces of up to :data:`CHUNK` bytes over all of RAM, ascending; see :func:`differences`."""
     for start, end in _union(expected.extents(), observed.extents()):
         for low, high in _without(start, end, ignored):
             for address in range(low, high, CHUNK):
                 length = min(CHUNK, high - address)
                 ours, theirs = expected.read(address, length), observed.read(address, length)
                 if ours != theirs:
-                    yield from _runs(address, ours, theirs)
+                    yield Difference(address, ours, theirs)
 
 
 def adopt(model: GuestMemory, observed: GuestMemory, start: int = 0, end: int = 1 << 64) -> None:
     """Make ``model`` equal to ``observed`` from ``start`` up to ``end``; holes on both sides are not read."""
+    if end - start <= GRAIN:  # looking for holes would take longer
+        model.write(start, observed.read(start, end - start))
+        return
     for low, high in _union(model.extents(), observed.extents()):
         for address in range(max(low, start), min(high, end), CHUNK):
             model.write(address, observed.read(address, min(CHUNK, min(high, end) - address)))

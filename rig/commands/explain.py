@@ -16,6 +16,7 @@ def command(name: str) -> None:
     from rig.check.deviations import load
     from rig.model.dispatch import installed
     from rig.model.rtas import SERVICES
+    from rig.model.rtas.unseen import why
     from rig.scenario.loader import select
 
     calls = list(installed())
@@ -45,14 +46,19 @@ def command(name: str) -> None:
         click.echo(f"  {argument.name:<16} {argument.kind}  {argument.text}".rstrip())
     if service is not None:
         click.echo(f"  results: {', '.join(('status', *service.results))}")
-        click.echo(f"  statuses: {', '.join(map(str, sorted(service.statuses, reverse=True)))}")
+        click.echo("  statuses:")
+        for status in sorted(service.statuses, reverse=True):
+            click.echo(f"    {status:<6} {why(service.name, status)}".rstrip())
+    scenarios = {scenario.name for scenario in select(()) if scenario.calls(about)}
     click.echo("\nScenarios:")
-    for scenario in select(()):
-        if scenario.calls(about):
-            click.echo(f"  {scenario.name}")
+    for scenario in sorted(scenarios):
+        click.echo(f"  {scenario}")
+    every = {*(one.name for one in calls), *SERVICES}
     click.echo("\nDeviations:")
     for deviation in load():
-        if any(about in match.call for match in deviation.match):
+        named = {call for match in deviation.match for call in match.call}
+        # One that names no call is about every call that its scenario makes.
+        if about in named or (deviation.scenario in scenarios and not named & every):
             click.echo(
                 f"  {deviation.id} ({deviation.severity}, QEMU {deviation.versions}): {deviation.summary}"
             )

@@ -13,7 +13,7 @@ from rig.deadline import Deadline
 from rig.machine import agent
 from rig.machine.errors import AgentError
 from rig.machine.execution import ANSWER, FINAL_EVENTS, STANDING, Execution
-from rig.program import Ending
+from rig.program import Ending, Event
 
 #: seconds between two looks at the mailbox
 LOOK = 1e-4
@@ -70,10 +70,18 @@ class Doorbell:
         """The vector that the agent is at."""
         return self._live.mailbox().index
 
+    def events(self) -> tuple[Event, ...]:
+        """QMP events that nobody has taken.
+
+        Raises :class:`rig.machine.errors.MachineError` when the monitor does not answer.
+        """
+        self._live.status()
+        return self._live.take_events("returned")
+
     def wait(self, deadline: Deadline) -> Ending:
         """Until the batch is done, QEMU stands or has ended, or time is up (``running``).
 
-        Raises :class:`AgentError` when the agent met an exception and :class:`rig.machine.errors.Hung` when
+        Raises :class:`AgentError` when the agent met an exception, and :class:`rig.machine.errors.Hung` when
         QEMU does nothing at all.
         """
         live = self._live

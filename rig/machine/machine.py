@@ -123,6 +123,11 @@ class Machine:
         """Whether the QEMU process runs."""
         return self._running is not None and self._running.process.alive
 
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._live.live.process.pid
+
     def last_words(self) -> str:
         """Exit status or signal, and the end of QEMU's stderr."""
         return self._last_words if self._running is None else self._running.process.last_words()

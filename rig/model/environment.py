@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rig.program import MachineOptions
 
@@ -60,7 +61,7 @@ class Node:
             yield from child.walk(f"{path}/{name}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Environment:
     """The machine as the model sees it."""
 
@@ -75,7 +76,7 @@ class Environment:
     version: tuple[int, ...] = ()
     options: MachineOptions = MachineOptions()
 
-    @property
+    @cached_property
     def tokens(self) -> Mapping[str, int]:
         """RTAS service names and tokens, from the one-cell properties of ``/rtas``."""
         rtas = self.tree.find("/rtas")

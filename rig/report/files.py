@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rig import __version__
 from rig.report.result import Result, summary
-
-#: names of the return codes that the calls under test use (LoPAR 14.5.3)
-RETURN_NAMES = {0: "H_SUCCESS", -1: "H_HARDWARE", -2: "H_FUNCTION", -3: "H_PRIVILEGE", -4: "H_PARAMETER"}
 
 if TYPE_CHECKING:
     from rig.machine.build import Build
@@ -27,32 +23,6 @@ def build_json(build: Build, machine: str, cpu: str) -> dict[str, object]:
         "machine": machine,
         "cpu": cpu,
     }
-
-
-def coverage(results: Iterable[Result], services: frozenset[str]) -> dict[str, object]:
-    """Calls and what they returned, by hypercall and by RTAS service, and scenarios by requirement."""
-    hypercalls: dict[str, Counter[str]] = defaultdict(Counter)
-    rtas: dict[str, Counter[str]] = defaultdict(Counter)
-    requirements: dict[str, list[str]] = defaultdict(list)
-    for result in results:
-        for (call, code), count in result.returns.items():
-            if call in services:
-                rtas[call][str(code)] += count
-            else:
-                hypercalls[call][RETURN_NAMES.get(code, str(code))] += count
-        if result.verdict not in ("skipped", "error"):
-            for requirement in result.requirements:
-                if result.scenario not in requirements[requirement]:
-                    requirements[requirement].append(result.scenario)
-    return {
-        "hypercalls": {name: _entry(counts, "returns") for name, counts in sorted(hypercalls.items())},
-        "rtas": {name: _entry(counts, "statuses") for name, counts in sorted(rtas.items())},
-        "requirements": dict(sorted(requirements.items())),
-    }
-
-
-def _entry(counts: Counter[str], key: str) -> dict[str, object]:
-    return {"calls": counts.total(), key: dict(sorted(counts.items()))}
 
 
 def report_json(

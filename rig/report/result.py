@@ -28,6 +28,8 @@ class Result:
     signatures: tuple[str, ...] = ()
     #: (call, returned code) and how often, for the coverage
     returns: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    #: (call, ending) and how often, of calls that did not return or of whose status nothing is seen
+    endings: Mapping[tuple[str, str], int] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:

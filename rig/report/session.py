@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from rig.report.files import append, build_json, coverage, report_json, tap, write_json, write_junit
+from rig.report.files import append, build_json, report_json, tap, write_json, write_junit
 from rig.report.result import Result, summary
 
 if TYPE_CHECKING:
@@ -103,10 +103,12 @@ class Session:
         """Write report.json and JUnit."""
         if not self._json and not self._junit:
             return
+        from rig.model.dispatch import installed
         from rig.model.rtas import SERVICES
+        from rig.report.coverage import coverage
 
         described = [build_json(build, machine, cpu) for build in builds]
-        covered = coverage(results, frozenset(SERVICES))
+        covered = coverage(results, SERVICES, {hypercall.name for hypercall in installed()})
         for path in self._json:
             write_json(path, report_json(described, results, seed, covered))
         for path in self._junit:

@@ -8,17 +8,23 @@ from typing import Any
 import yaml
 
 from rig.program import Arrive, Await, Call, Host, MachineOptions, Ref, Rtas, Seed, Step, Value
+from rig.scenario.contexts import MARK
 from rig.scenario.script import Scenario
 
 
 def dump_program(scenario: Scenario, steps: Iterable[Step]) -> str:
     """The YAML text of one scenario with the given steps."""
-    entry: dict[str, Any] = {"name": scenario.name.rpartition("/")[2], "summary": scenario.summary}
+    entry: dict[str, Any] = {"name": _name(scenario), "summary": scenario.summary}
     machine = _machine(scenario.machine)
     if machine:
         entry["machine"] = machine
     entry["steps"] = [_step(step) for step in steps]
     return yaml.safe_dump({"scenarios": [entry]}, sort_keys=False, width=120)
+
+
+def _name(scenario: Scenario) -> str:
+    """The last part of the id; a context (:mod:`rig.scenario.contexts`) is in the machine's options."""
+    return scenario.name.rpartition("/")[2].partition(MARK)[0]
 
 
 def _machine(options: MachineOptions) -> dict[str, Any]:

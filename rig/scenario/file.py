@@ -127,7 +127,7 @@ def _scenario(entry: Entry, prefix: str, path: Path) -> Scenario:
         tuple(data.get("requirements", ())),
         str(path),
         entry.line,
-        issues=frozenset(filter(None, map(build.issued, data["steps"]))),
+        issues=frozenset(filter(None, map(build.issued, (*data.get("before", ()), *data["steps"])))),
         steps=steps,
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rig.resources import scenario_root
+from rig.scenario import contexts
 from rig.scenario.errors import BadScenario
 from rig.scenario.file import distinct, load_file, stem
 from rig.scenario.script import Scenario
@@ -44,13 +45,16 @@ def select(patterns: Sequence[str] = (), root: Path | None = None) -> tuple[Scen
     """The scenarios that any of ``patterns`` selects, each once, in the order of the patterns.
 
     A pattern is an id (``memop/limits/count-over``), a folder or file of ids (``memop``, ``memop/limits``), a
-    shell pattern over ids (``*/limits/*``), or the path of a scenario file anywhere.  No pattern selects all.
+    shell pattern over ids (``*/limits/*``), or the path of a scenario file anywhere.  With ``@`` and a
+    context's name at its end, or alone, it selects those scenarios in that context
+    (:mod:`rig.scenario.contexts`).  No pattern selects all, with what each context always has.
     ``root`` is the folder searched, by default that of the shipped scenarios.  Raises :class:`BadScenario`
     for a pattern that selects nothing, naming near ids.
     """
     root = scenario_root() if root is None else root
     if not patterns:
-        return load_all(root)
+        everything = load_all(root)
+        return (*everything, *contexts.always(everything))
     chosen: dict[str, Scenario] = {}
     for pattern in patterns:
         found = _matching(pattern, root)
@@ -62,6 +66,11 @@ def select(patterns: Sequence[str] = (), root: Path | None = None) -> tuple[Scen
 
 def _matching(pattern: str, root: Path) -> list[Scenario]:
     path = Path(pattern)
+    plain, mark, name = pattern.rpartition(contexts.MARK)
+    if mark and not path.is_file():
+        context = contexts.context(name)
+        found = _matching(plain, root) if plain else load_all(root)
+        return [varied for scenario in found if (varied := context.apply(scenario)) is not None]
     if path.suffix in SUFFIXES and path.is_file():
         return list(load_file(path))
     pattern = pattern.rstrip("/")

@@ -28,6 +28,9 @@ AFTER = 256
 #: at most so many cells of ``rets`` are filled in advance and can be referred to
 RETS = 64
 
+#: the canary bytes of 64 KiB, after which they repeat
+_CANARIES = bytes((at * 167 + (at >> 8) * 59 + 0x5A) & 0xFF for at in range(1 << 16))
+
 #: what a target executes
 Resolved = Seed | Call | Host | Await | Arrive
 
@@ -55,7 +58,9 @@ class Names:
 
 def canary(address: int, length: int) -> bytes:
     """The canary bytes for ``address``: each depends on its address, so that moved bytes show."""
-    return bytes((at * 167 + (at >> 8) * 59 + 0x5A) & 0xFF for at in range(address, address + length))
+    start = address % len(_CANARIES)
+    whole = _CANARIES if start + length <= len(_CANARIES) else _CANARIES * (2 + length // len(_CANARIES))
+    return whole[start : start + length]
 
 
 def resolve(value: Value, names: Names, environment: Environment) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from rig.model.environment import Environment
-from rig.program import MachineOptions, Requirement, Step
+from rig.program import H_RTAS, MachineOptions, Requirement, Step
 from rig.scenario import names
 from rig.target import GuestMemory
 
@@ -89,7 +89,12 @@ class Scenario:
 
     def calls(self, name: str) -> bool:
         """Whether the scenario issues the hypercall or the RTAS service called ``name``."""
-        return name in self.issues or names.opcode(name) in self.issues
+        opcode = names.opcode(name)
+        if opcode == H_RTAS and any(
+            isinstance(one, str) and names.opcode(one) is None for one in self.issues
+        ):
+            return True
+        return name in self.issues or opcode in self.issues
 
 
 def scenario(

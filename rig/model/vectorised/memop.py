@@ -15,6 +15,9 @@ from rig.model.vectorised.field import ELSEWHERE, I64, U64, Bits, Bytes, Field
 #: more bytes than this in one call are left to the scalar model
 MAX_LENGTH = 1 << 20
 
+#: elements moved at once, roughly: what is computed for each should stay in the processor's cache
+AT_ONCE = 1 << 15
+
 #: what operation 1 does to the build's memory
 Meaning = Literal["invert", "xor"]
 #: what a call stores
@@ -124,8 +127,10 @@ def move(field: Field, calls: Moves, which: I64, stored: Bytes) -> None:
     which = which[~chained] if chained.any() else which
     esizes = calls.esize[which]
     for esize in range(4):
-        chosen = which[esizes == esize]
-        if len(chosen):
+        same = which[esizes == esize]
+        step = 1 + AT_ONCE * len(same) // (1 + int(calls.count[same].sum()))
+        for first in range(0, len(same), step):
+            chosen = same[first : first + step]
             _move(field, esize, calls.dst[chosen], calls.src[chosen], calls.count[chosen], stored[chosen])
     field.drop()
 
@@ -148,7 +153,8 @@ def _move(field: Field, esize: int, dst: I64, src: I64, count: I64, stored: Byte
     values ^= np.repeat(np.where(stored == INVERT, ones, none), count)
     if (stored == XOR).any():
         values ^= np.where(np.repeat(stored == XOR, count), elements.take(into, mode="clip"), none)
-    elements.put(into, values, mode="clip")
+    np.minimum(into, len(elements) - 1, out=into)
+    elements[into] = values
 
 
 def _chain(field: Field, calls: Moves, one: int, stored: Bytes) -> None:

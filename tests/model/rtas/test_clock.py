@@ -226,6 +226,13 @@ def test_the_clock_outlives_a_reset(environment, play) -> None:
     assert play.get(model, (2001, 2, 3, 4, 5, 6, 0)) == []
 
 
+def test_a_restart_sets_it_as_the_command_line_says(environment, play) -> None:
+    model = Model(environment())
+    play.set(model, (2001, 2, 3, 4, 5, 6, 0))
+    model.restart(environment())
+    assert play.get(model, HOST[0]) == []
+
+
 # ---- -rtc ----
 
 

@@ -155,6 +155,14 @@ def test_contents_outlive_a_reset(machine, play) -> None:
     assert play(model, FETCH, (0, 0x5000, 2), 0, 2, b"ax") == ["memory"]
 
 
+def test_contents_outlive_a_restart_with_a_drive(machine, play) -> None:
+    for arguments, checks in (((), []), (("-drive", "if=pflash,file=nvram.img"), ["memory"])):
+        model = machine(arguments)
+        put(play, model, 0, b"ab")
+        model.restart(model.state.environment)
+        assert play(model, FETCH, (0, 0x5000, 2), 0, 2, b"ax") == checks
+
+
 def test_the_size_is_that_of_the_device_tree(machine, environment) -> None:
     assert size_of(machine(size=131072).state.environment) == 131072
     assert size_of(environment()) == 0

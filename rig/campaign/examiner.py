@@ -1,0 +1,148 @@
+"""From calls that differ to deviations and findings: the scalar model's second look.
+
+A kind of call is looked at once, and its explanation kept; now and then one is looked at again, so that no
+explanation outlives its truth unseen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rig.campaign.batch import Batch
+from rig.campaign.engine import Finding
+from rig.campaign.shrink import shrink
+from rig.campaign.verification import MEMORY, Kind, Seen
+from rig.campaign.workbench import Replay, Workbench
+from rig.deadline import Deadline
+from rig.machine.errors import MachineError
+from rig.program import Call, Step
+
+#: batches from one such look to the next
+AGAIN = 64
+#: seconds for making one finding small
+SHRINKING = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What calls of a kind mean: the known ``deviations`` that they show, or the finding's ``signature``."""
+
+    deviations: tuple[str, ...] = ()
+    signature: str = ""
+
+
+@dataclass(slots=True)
+class Examined:
+    """What the examination of one batch came to; as in :class:`rig.campaign.engine.Report`."""
+
+    deviations: Counter[str] = field(default_factory=Counter)
+    mismatches: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def count(self, explanation: Explanation, calls: int) -> None:
+        """Count calls of one kind."""
+        for one in explanation.deviations:
+            self.deviations[one] += calls
+        if explanation.signature:
+            self.mismatches[explanation.signature] += calls
+
+
+class Examiner:
+    """Explains on a workbench what differs, and shrinks what nothing explains."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
+        self._explained: dict[Kind, Explanation] = {}
+        self._found: set[str] = set()
+
+    def batch(self, batch: Batch, seen: Sequence[Seen], deferred: Iterable[int], result: Examined) -> None:
+        """Explain all that differs in a batch, and judge the calls that the vectorised model left."""
+        if seen and batch.number % AGAIN == AGAIN - 1:
+            self._explained.pop(seen[batch.number // AGAIN % len(seen)].kind, None)
+        for one in seen:
+            explanation = self._explained.get(one.kind)
+            if explanation is None:
+                explanation = self._look(batch, one, result)
+                self._explained[one.kind] = explanation
+            result.count(explanation, one.count)
+        for call in deferred:
+            replay = self._play(tuple(batch.program(call)), result)
+            if replay is not None:
+                result.count(self._judged(batch, tuple(batch.program(call)), replay, result), 1)
+
+    def _look(self, batch: Batch, seen: Seen, result: Examined) -> Explanation:
+        """What one call of a kind means, alone at first, then after all calls before it."""
+        alone = tuple(batch.program(seen.call))
+        replay = self._play(alone, result)
+        if replay is None:
+            return Explanation(signature="")
+        explanation = self._judged(batch, alone, replay, result)
+        if explanation.signature or (explanation.deviations and seen.kind.difference != MEMORY):
+            return explanation
+        return self.whole(batch, seen.call + 1, f"call {seen.call} of batch {batch.number}", result)
+
+    def whole(self, batch: Batch, calls: int, what: str, result: Examined) -> Explanation:
+        """What the first calls of a batch together mean, of which the stream saw that something is wrong."""
+        steps = tuple(batch.whole(calls))
+        replay = self._play(steps, result)
+        if replay is None:
+            return Explanation()
+        if replay.unknown:
+            return self._judged(batch, steps, replay, result)
+        result.errors.append(
+            f"{what} differed from the vectorised model, and did not when it was repeated and judged by the "
+            f"scalar one: {batch.call(calls - 1)}"
+        )
+        return Explanation()
+
+    def ended(self, batch: Batch, call: int, ending: str, words: str, result: Examined) -> None:
+        """A call that did not come back: judge it alone."""
+        steps = tuple(batch.program(call))
+        replay = self._play(steps, result)
+        if replay is not None:
+            explanation = self._judged(batch, steps, replay, result)
+            result.count(explanation, 1)
+            if explanation == Explanation():
+                result.errors.append(
+                    f"the guest did not come back from call {call} of batch {batch.number} "
+                    f"({ending}; {words}), but did when it was repeated: {batch.call(call)}"
+                )
+
+    def _judged(self, batch: Batch, steps: tuple[Step, ...], replay: Replay, result: Examined) -> Explanation:
+        if not replay.unknown:
+            return Explanation(replay.deviations)
+        signature = replay.unknown[0].signature
+        if signature not in self._found:
+            self._found.add(signature)
+            result.findings.append(self._finding(signature, batch.number, steps))
+        return Explanation(signature=signature)
+
+    def _finding(self, signature: str, number: int, steps: tuple[Step, ...]) -> Finding:
+        small = shrink(steps, self._shows(signature), Deadline(SHRINKING))
+        summary = signature
+        try:
+            violations = self.workbench.play(small).unknown
+            summary = next(str(one) for one in violations if one.signature == signature)
+        except (MachineError, StopIteration):
+            summary += ", which does not show every time"
+        calls = sum(isinstance(step, Call) for step in small)
+        return Finding(signature, summary, small, self.workbench.options, calls, number)
+
+    def _shows(self, signature: str) -> Callable[[tuple[Step, ...]], bool]:
+        def holds(steps: tuple[Step, ...]) -> bool:
+            try:
+                return self.workbench.harmless(steps) and signature in self.workbench.play(steps).signatures
+            except MachineError:
+                return False
+
+        return holds
+
+    def _play(self, steps: tuple[Step, ...], result: Examined) -> Replay | None:
+        try:
+            return self.workbench.play(steps)
+        except MachineError as error:
+            result.errors.append(f"a program could not be repeated: {error}")
+            return None

@@ -1,0 +1,206 @@
+"""Programs of RTAS calls, hypercalls and host actions, generated from the descriptions that the model registers.
+
+Seed and number fix a program for a machine with a given device tree.  A program is made of *chunks*: a value
+that an earlier call returned is only used in a later chunk, so that the calls of a chunk can share a batch.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rig.campaign.kinds import POOL, Vocabulary, edge
+from rig.model.dispatch import Registry
+from rig.model.environment import Environment
+from rig.model.hypercall import Argument, Hypercall, Kind
+from rig.model.rtas import SERVICES
+from rig.model.rtas.service import Service
+from rig.program import H_RTAS, Call, Host, Ref, Rtas, Seed, Step, Value
+
+#: calls of one chunk at most
+CHUNK = 256
+#: parameter blocks stand this far apart: block, and canaries around it
+STRIDE = 0x400
+BLOCKS = 0x0090_0000
+#: memory that the calls of a program share
+SHARED = 0x00A0_0000
+#: a buffer of its own for each call of a chunk
+BUFFERS = 0x0100_0000
+BUFFER = 0x1000
+
+#: services after which the machine stands still or is reset, wherever they come: only a program's last call
+FINAL = frozenset(
+    {"power-off", "system-reboot", "ibm,os-term", "ibm,suspend-me", "stop-self", "rtas-last-error"}
+)
+#: services that may leave QEMU in a state in which a later call ends it: a chunk of their own
+FRAGILE = frozenset({"ibm,create-pe-dma-window"})
+#: outputs that are worth passing on, by their names in the description
+RETURNED = {
+    "liobn": Kind.LIOBN,
+    "interrupt": Kind.INTERRUPT,
+    "sequence": Kind.VALUE,
+    "server": Kind.CPU,
+    "config_addr": Kind.CONFIG_ADDRESS,
+    "level": Kind.VALUE,
+}
+#: the host's part: an event for the guest to fetch
+HOST = (Host("system_powerdown"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How often a program has what; ``alone`` is the share of calls that cannot share a batch."""
+
+    alone: float = 0.12
+    hypercalls: float = 0.08
+    odd_shape: float = 0.04
+    odd_block: float = 0.01
+    unknown: float = 0.01
+    returned: float = 0.3
+    host: float = 0.002
+    final: float = 0.25
+
+
+@dataclass(slots=True)
+class _Making:
+    """One program under way."""
+
+    rng: random.Random
+    #: by kind, references to what calls of earlier chunks return
+    known: dict[Kind, list[Ref]] = field(default_factory=dict)
+    fresh: list[tuple[Kind, Ref]] = field(default_factory=list)
+    count: int = 0
+
+
+class Programs:
+    """Generates the programs of one campaign for machines like the one that has ``environment``.
+
+    ``only`` limits the RTAS services by name; all those that the machine lists otherwise.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        registry: Registry,
+        seed: int,
+        shares: Shares = Shares(),
+        only: frozenset[str] = frozenset(),
+    ) -> None:
+        self._seed = seed
+        self._shares = shares
+        self._vocabulary = Vocabulary.of(environment)
+        listed = [SERVICES[name] for name in sorted(environment.tokens) if name in SERVICES]
+        listed = [service for service in listed if not only or service.name in only]
+        self._tokens = frozenset(environment.tokens.values())
+        self._ram_end = environment.ram[-1].end
+        self._final = [service for service in listed if service.name in FINAL]
+        usual = [service for service in listed if service.name not in FINAL]
+        self._together = [service for service in usual if service.buffers is not None]
+        self._alone = [service for service in usual if service.buffers is None]
+        self._hypercalls = [] if only else [one for one in registry if one.opcode != H_RTAS]
+
+    def chunks(self, number: int, calls: int) -> Iterator[tuple[Step, ...]]:
+        """Program ``number``, cut to ``calls`` calls."""
+        making = _Making(random.Random(f"{self._seed}/{number}"))
+        yield (Seed(SHARED, making.rng.randbytes(POOL)),)
+        ends = bool(self._final) and making.rng.random() < self._shares.final
+        while making.count < calls:
+            chunk: list[Step] = []
+            room = min(CHUNK, calls - making.count)
+            for slot in range(room):
+                last = ends and making.count == calls - 1
+                step = self._final_call(making) if last else self._step(making, slot)
+                if isinstance(step, Rtas) and step.service in FRAGILE:
+                    yield tuple(chunk)
+                    yield (step,)
+                    chunk = []
+                else:
+                    chunk.append(step)
+                making.count += 1
+            yield tuple(chunk)
+            for kind, reference in making.fresh:
+                making.known.setdefault(kind, []).append(reference)
+            making.fresh.clear()
+
+    def _step(self, making: _Making, slot: int) -> Step:
+        rng, shares = making.rng, self._shares
+        roll = rng.random()
+        if roll < shares.host:
+            return rng.choice(HOST)
+        roll -= shares.host
+        if self._hypercalls and roll < shares.hypercalls:
+            return self._hypercall(making, rng.choice(self._hypercalls), slot)
+        roll -= shares.hypercalls
+        if roll < shares.unknown:
+            return self._unknown(making, slot)
+        alone = rng.random() < shares.alone
+        services = (self._alone if alone else self._together) or self._together or self._alone
+        return self._rtas(making, rng.choice(services), slot)
+
+    def _final_call(self, making: _Making) -> Step:
+        return self._rtas(making, making.rng.choice(self._final), 0)
+
+    def _rtas(self, making: _Making, service: Service, slot: int) -> Rtas:
+        rng = making.rng
+        nargs, nret = service.shapes[0] if rng.random() < 0.9 else rng.choice(service.shapes)
+        args = self._arguments(making, service.arguments[:nargs], 32, slot)
+        block = BLOCKS + slot * STRIDE
+        announced: int | None = None
+        if rng.random() < self._shares.odd_block:
+            block = rng.choice((self._ram_end - 12, self._ram_end - 4 * (3 + nargs), block + 4, block + 1))
+        if rng.random() < self._shares.odd_shape:
+            if rng.random() < 0.5:
+                announced = rng.choice((0, max(0, nargs - 1), nargs + 1, 16, 0x4000_0000, 0xFFFF_FFFF))
+                announced = None if announced == nargs else announced
+            else:
+                nret = rng.choice((0, nret - 1, nret + 1, 16))
+        name = ""
+        for index, result in enumerate(service.results, 1):
+            kind = RETURNED.get(result)
+            if kind is not None and index < nret and announced is None:
+                name = f"call{making.count}"
+                making.fresh.append((kind, Ref(f"${name}.rets[{index}]")))
+        return Rtas(service.name, args, nret, announced, block, name=name)
+
+    def _unknown(self, making: _Making, slot: int) -> Rtas:
+        rng = making.rng
+        token = edge(rng, 32)
+        while token in self._tokens:
+            token = edge(rng, 32)
+        args = tuple(edge(rng, 32) for _ in range(rng.randrange(4)))
+        return Rtas(token, args, rng.randrange(4), block=BLOCKS + slot * STRIDE)
+
+    def _hypercall(self, making: _Making, hypercall: Hypercall, slot: int) -> Call:
+        return Call(hypercall.opcode, self._arguments(making, hypercall.arguments, 64, slot))
+
+    def _arguments(
+        self, making: _Making, arguments: Sequence[Argument], bits: int, slot: int
+    ) -> tuple[Value, ...]:
+        rng, own = making.rng, self._own(making.rng, slot)
+        values: list[Value] = []
+        for argument in arguments:
+            known = making.known.get(argument.kind)
+            if known and rng.random() < self._shares.returned:
+                values.append(rng.choice(known[-8:]))
+            else:
+                values.append(self._vocabulary.draw(rng, argument.kind, bits, own))
+        return tuple(values)
+
+    @staticmethod
+    def _own(rng: random.Random, slot: int) -> tuple[int, ...]:
+        """Addresses for a call: mostly its own buffer, now and then memory that others use too."""
+        own = BUFFERS + slot * BUFFER
+        return (own, own, own, SHARED + rng.randrange(POOL) & ~7)
+
+
+def only_of(names: str, services: Mapping[str, Service] = SERVICES) -> frozenset[str]:
+    """Service names from a list with commas between families of names; raises :class:`ValueError`."""
+    chosen = frozenset(names.split())
+    unknown = chosen - services.keys()
+    if unknown:
+        raise ValueError(f"no RTAS service {', '.join(sorted(unknown))}: see `rig explain`")
+    return chosen
+
+
+__all__ = ["Programs", "Shares", "only_of"]

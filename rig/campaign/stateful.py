@@ -1,0 +1,268 @@
+"""The stateful engine: programs in which calls share state, with full records, judged step by step.
+
+Each program begins on a machine as after a start.  A machine is thrown away when a program altered what a reset
+keeps, when it ended otherwise than it should, and when a known deviation has left QEMU ready to abort.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from rig.campaign.engine import Finding, Report
+from rig.campaign.programs import Programs, Shares
+from rig.campaign.shrink import shrink
+from rig.check import deviations as known
+from rig.check.judge import Judge, Judged, Judgement
+from rig.check.violation import Violation
+from rig.deadline import Deadline
+from rig.machine.build import Build
+from rig.machine.errors import MachineError
+from rig.machine.machine import Machine
+from rig.model import dispatch
+from rig.model.model import Model
+from rig.pool import Pool
+from rig.program import Call, MachineOptions, Rtas, Step
+from rig.scenario.errors import BadScenario
+from rig.scenario.script import Playing, Scenario, Stage
+
+#: calls of one program
+SIZE = 2048
+#: seconds a machine may take to be ready
+START = 30.0
+#: seconds for making one finding small
+SHRINKING = 60.0
+
+#: devices for the services to be called on: a bridge, functions with MSI and MSI-X, a virtual device
+OPTIONS = MachineOptions(
+    memory=256,
+    devices=(
+        "pci-bridge,id=bridge,chassis_nr=1",
+        "e1000e,id=msix,bus=pci.0,romfile=",
+        "virtio-rng-pci,id=behind,bus=bridge,addr=2",
+        "spapr-vscsi,id=vscsi",
+    ),
+)
+
+Program = tuple[Step, ...]
+#: the steps of a program, a chunk at a time
+Chunks = Callable[[], Iterator[Sequence[Step]]]
+
+
+class Stateful:
+    """Plays the programs of ``seed`` on a machine of ``build``; implements :class:`rig.campaign.engine.Engine`."""
+
+    def __init__(
+        self,
+        build: Build,
+        seed: int,
+        *,
+        size: int = SIZE,
+        shares: Shares = Shares(),
+        only: frozenset[str] = frozenset(),
+        revision: str = "merged",
+        deviations: Sequence[known.Deviation] | None = None,
+        options: MachineOptions = OPTIONS,
+        registry: dispatch.Registry | None = None,
+        shrinking: float = SHRINKING,
+    ) -> None:
+        self.batch_size = size
+        self._build, self._seed, self._options = build, seed, options
+        self._shares, self._only, self._revision = shares, only, revision
+        self._registry = registry or dispatch.installed()
+        self._known = known.Deviations(known.load() if deviations is None else deviations, build.version)
+        self._shrinking = shrinking
+        self._pool = Pool()
+        self._programs: Programs | None = None
+        self._found: set[str] = set()
+
+    def close(self) -> None:
+        """End the machines.  May be called twice."""
+        self._pool.__exit__(None, None, None)
+
+    def run(self, batches: Iterable[tuple[int, int]]) -> Iterator[Report]:
+        """As :meth:`Engine.run`; raises :class:`MachineError` when no machine can be had."""
+        for number, calls in batches:
+            yield self._batch(number, calls)
+
+    def program(self, number: int, calls: int) -> Iterator[Sequence[Step]]:
+        """The chunks of program ``number``; raises :class:`MachineError` when no machine can be had."""
+        if self._programs is None:
+            environment = self._pool.take(self._build, self._options, START).environment
+            self._programs = Programs(environment, self._registry, self._seed, self._shares, self._only)
+        return self._programs.chunks(number, calls)
+
+    def _batch(self, number: int, calls: int) -> Report:
+        began = time.monotonic()
+        played = self._play(lambda: self.program(number, calls))
+        deviations: Counter[str] = Counter()
+        mismatches: Counter[str] = Counter()
+        findings: list[Finding] = []
+        errors = [played.error] if played.error and not self._again(played) else []
+        for violation in played.violations:
+            deviation = self._known.explain(violation)
+            if deviation is not None:
+                deviations[deviation.id] += 1
+                continue
+            mismatches[violation.signature] += 1
+            if violation.signature not in self._found:
+                self._found.add(violation.signature)
+                findings.append(self._finding(violation, number, played.executed))
+        if played.error and not errors:
+            signature = f"machine/{played.failure}"
+            mismatches[signature] += 1
+            if signature not in self._found:
+                self._found.add(signature)
+                steps = self._small(played.executed, signature)
+                findings.append(self._described(signature, played.error, steps, number))
+        seconds = time.monotonic() - began
+        return Report(
+            number, played.calls, seconds, played.guest, deviations, mismatches, tuple(findings), tuple(errors)
+        )
+
+    # ---- one program -------------------------------------------------------------------------------------------
+
+    def _play(self, chunks: Chunks) -> Played:
+        """Play a program on a machine as after a start; raises :class:`MachineError` when there is none."""
+        machine = self._fresh()
+        played = Played(self._known)
+        judge = Judge(machine, Model(machine.environment, self._revision, self._registry), played.observe)
+
+        def play(_: Stage) -> Playing:
+            for chunk in chunks():
+                if not played.fragile:
+                    yield chunk
+
+        keep = False
+        try:
+            judge.play(Scenario("campaign", "", play, self._options))
+            keep = judge.result.reusable and not played.fragile
+        except MachineError as error:
+            played.error, played.failure = str(error), type(error).__name__
+        finally:
+            played.judgement = judge.result
+            if not keep:
+                self._pool.discard(machine)
+        return played
+
+    def _fresh(self) -> Machine:
+        try:
+            return self._pool.take(self._build, self._options, START)
+        except MachineError:
+            # The machine of the program before cannot be reset; another can perhaps be started.
+            self.close()
+            return self._pool.take(self._build, self._options, START)
+
+    # ---- findings ----------------------------------------------------------------------------------------------
+
+    def _finding(self, violation: Violation, number: int, executed: Sequence[Step]) -> Finding:
+        steps = self._small(executed[: violation.step + 1], violation.signature)
+        return self._described(violation.signature, str(violation), steps, number)
+
+    def _described(self, signature: str, summary: str, steps: Program, number: int) -> Finding:
+        for violation in self._violations(steps):
+            if violation.signature == signature:
+                summary = str(violation)
+                break
+        calls = sum(isinstance(step, Call | Rtas) for step in steps)
+        return Finding(signature, summary, steps, self._options, calls, number)
+
+    def _small(self, executed: Sequence[Step], signature: str) -> Program:
+        """The shortest program found that still shows ``signature``; all of it when it shows only once."""
+        deadline = Deadline(self._shrinking)
+
+        def holds(steps: Program) -> bool:
+            return signature in self._signatures(steps)
+
+        for candidate in _likely(executed):
+            if deadline.expired or holds(candidate):
+                break
+        else:
+            return tuple(executed)
+        return shrink(candidate, holds, deadline)
+
+    def _signatures(self, steps: Program) -> frozenset[str]:
+        played = self._try(steps)
+        if played is None:
+            return frozenset()
+        broken = {one.signature for one in played.violations if self._known.explain(one) is None}
+        return frozenset(broken | ({f"machine/{played.failure}"} if played.failure else set()))
+
+    def _violations(self, steps: Program) -> Sequence[Violation]:
+        played = self._try(steps)
+        return () if played is None else played.violations
+
+    def _try(self, steps: Program) -> Played | None:
+        """Play a candidate; ``None`` when it refers to a call that was left out."""
+        try:
+            return self._play(lambda: iter([steps]))
+        except (BadScenario, MachineError):
+            return None
+
+    def _again(self, played: Played) -> bool:
+        """Whether a program after which the machine did not answer does that again."""
+        return f"machine/{played.failure}" in self._signatures(tuple(played.executed))
+
+
+class Played:
+    """What playing one program came to."""
+
+    def __init__(self, deviations: known.Deviations) -> None:
+        self.judgement = Judgement()
+        #: why the machine did not answer, and the kind of error
+        self.error = self.failure = ""
+        #: whether a later call may end QEMU for a reason that is known
+        self.fragile = False
+        #: seconds in the guest
+        self.guest = 0.0
+        self._known = deviations
+
+    @property
+    def calls(self) -> int:
+        """Calls that were judged."""
+        return self.judgement.calls
+
+    @property
+    def violations(self) -> Sequence[Violation]:
+        """All that was broken."""
+        return self.judgement.violations
+
+    @property
+    def executed(self) -> Sequence[Step]:
+        """The steps that were begun."""
+        return self.judgement.executed
+
+    def observe(self, judged: Judged) -> None:
+        """Look at one step."""
+        self.guest += judged.outcome.seconds
+        for violation in judged.violations:
+            deviation = self._known.explain(violation)
+            # A window that was given up half-made ends QEMU when it is made again.
+            half_made = violation.check == "ddw.hardware-error" and "tces-beyond-32-bits" in violation.facts
+            if half_made or (deviation is not None and deviation.severity == "availability"):
+                self.fragile = True
+
+
+def _likely(executed: Sequence[Step]) -> Iterator[Program]:
+    """Parts of a program that may suffice, shortest first: the last step, with others like it, with all."""
+    last = executed[-1]
+    yield (last,)
+    alike = tuple(step for step in executed if _subject(step) == _subject(last))
+    yield alike
+    for size in (8, 64, 512):
+        if size < len(executed):
+            yield (executed[0], *executed[-size:])
+    yield tuple(executed)
+
+
+def _subject(step: Step) -> object:
+    match step:
+        case Rtas():
+            return step.service
+        case Call():
+            return step.opcode
+    return type(step)
+
+
+__all__ = ["OPTIONS", "SIZE", "Stateful"]

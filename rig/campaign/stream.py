@@ -1,0 +1,197 @@
+"""The stream engine: memory calls by the million.
+
+The guest runs free and works at one batch while the host judges the one before and prepares the next, each
+in its own arena.  What differs from the contract is looked at again, one program at a time, on a second
+machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rig.campaign.batch import Batch, draw, pool
+from rig.campaign.engine import Report
+from rig.campaign.examiner import Examined, Examiner
+from rig.campaign.mix import DEFAULT, Mix
+from rig.campaign.subject import Subject
+from rig.campaign.verification import Verification
+from rig.campaign.workbench import Workbench
+from rig.check import deviations as known
+from rig.deadline import Deadline
+from rig.machine.build import Build
+from rig.machine.errors import MachineError
+from rig.program import MachineOptions
+
+#: calls in a batch: two of them fit into the agent's batch area, one keeps the guest busy for milliseconds
+SIZE = 1 << 14
+#: seconds for a batch, of which no call takes more than one
+PATIENCE = 20.0
+#: and for one with calls that may take minutes
+SLOW_PATIENCE = 1800.0
+#: batches from one look at all of memory, the monitor and QEMU's size to the next
+LOOK = 16
+#: bytes that QEMU itself may grow; translated code is a part of it
+GROWTH = 256 << 20
+
+OPTIONS = MachineOptions(memory=256)
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A batch in the guest, or ready for it."""
+
+    batch: Batch
+    calls: int
+    verification: Verification
+    began: float = 0.0
+    #: seconds that the guest needed
+    took: float = 0.0
+
+    @property
+    def parity(self) -> int:
+        return self.batch.number % 2
+
+
+class Stream:
+    """Streams batches of ``mix`` through a machine of ``build``; implements :class:`Engine`."""
+
+    def __init__(
+        self,
+        build: Build,
+        seed: int,
+        mix: Mix = DEFAULT,
+        *,
+        size: int = SIZE,
+        revision: str = "merged",
+        patience: float | None = None,
+        deviations: Sequence[known.Deviation] | None = None,
+        options: MachineOptions = OPTIONS,
+    ) -> None:
+        self.batch_size = size
+        self._build, self._seed, self._mix, self._revision = build, seed, mix, revision
+        self._options = options
+        self._patience = patience or (SLOW_PATIENCE if mix.slow else PATIENCE)
+        self._memory = pool(seed)
+        self._subject: Subject | None = None
+        self.workbench = Workbench(
+            build, options, revision, known.load() if deviations is None else deviations
+        )
+        self._examiner = Examiner(self.workbench)
+        self._last = time.monotonic()
+
+    def close(self) -> None:
+        """End the machines.  May be called twice."""
+        self._discard()
+        self.workbench.close()
+
+    def _discard(self) -> None:
+        if self._subject is not None:
+            self._subject.close()
+            self._subject = None
+
+    @property
+    def subject(self) -> Subject:
+        """The machine that runs the stream; a new one if there is none."""
+        if self._subject is None:
+            self._subject = Subject(self._build, self._options, self.batch_size)
+        return self._subject
+
+    def run(self, batches: Iterable[tuple[int, int]]) -> Iterator[Report]:
+        """As :meth:`Engine.run`; raises :class:`MachineError` when no machine can be had."""
+        self._last = time.monotonic()
+        running: _Flight | None = None
+        for number, calls in batches:
+            if running is not None and running.parity == number % 2:  # one arena for both: one after another
+                yield self._land(running)
+                running = None
+            flight = self._ready(number, calls)
+            lost = None
+            if running is not None:
+                lost = self._wait(running)
+                if lost is not None:
+                    flight = self._ready(number, calls)
+            self.subject.ring(flight.parity, calls)
+            flight.began = time.monotonic()
+            if running is not None:
+                yield lost or self._judge(running)
+            running = flight
+        if running is not None:
+            yield self._land(running)
+
+    def _ready(self, number: int, calls: int) -> _Flight:
+        """Draw a batch and put it where the guest will find it."""
+        subject = self.subject
+        batch = draw(self._seed, number, self._mix, self.batch_size, subject.layout, self._memory)
+        field = subject.fields[number % 2]
+        flight = _Flight(batch, calls, Verification(batch, calls, field, self._revision, subject.meaning))
+        subject.prepare(batch, calls)
+        return flight
+
+    def _land(self, flight: _Flight) -> Report:
+        return self._wait(flight) or self._judge(flight)
+
+    def _wait(self, flight: _Flight) -> Report | None:
+        """Wait for the guest; a report at once when it does not come back."""
+        subject = self.subject
+        try:
+            ending = subject.wait(Deadline(self._patience))
+            if ending == "returned":
+                flight.took = time.monotonic() - flight.began
+                return None
+            words = subject.machine.last_words() if ending == "died" else f"after {self._patience:g} s"
+        except MachineError as error:
+            ending, words = "running", str(error)
+        flight.took = time.monotonic() - flight.began
+        call = min(subject.bell.index, flight.calls - 1)
+        self._discard()
+        result = Examined()
+        self._examiner.ended(flight.batch, call, ending, words, result)
+        return self._report(flight, call, result)
+
+    def _judge(self, flight: _Flight) -> Report:
+        """Judge a batch that the guest has done, while it may be at the next."""
+        subject, batch, calls = self.subject, flight.batch, flight.calls
+        result = Examined()
+        r3, r4 = subject.results(flight.parity, calls)
+        seen = flight.verification.run(r3, r4, subject.arena(flight.parity), subject.edge)
+        self._examiner.batch(batch, seen, flight.verification.deferred, result)
+        if report := subject.sanitized():
+            self._examiner.whole(
+                batch, calls, f"batch {batch.number}, in which QEMU wrote {report!r},", result
+            )
+        if batch.number % LOOK == 0:
+            self._look_around(flight, result)
+        return self._report(flight, calls, result)
+
+    def _look_around(self, flight: _Flight, result: Examined) -> None:
+        """All of memory, the monitor, and QEMU's size."""
+        subject, batch = self.subject, flight.batch
+        for address in subject.strays(flight.parity):
+            what = f"batch {batch.number}, or one of the {LOOK} before it, changed {address:#x} and"
+            self._examiner.whole(batch, flight.calls, what, result)
+        try:
+            for event in subject.events():
+                self._examiner.whole(
+                    batch, flight.calls, f"batch {batch.number} caused {event.name} and", result
+                )
+        except MachineError as error:
+            result.errors.append(str(error))
+        grown = subject.grown()
+        if grown > GROWTH:
+            result.errors.append(f"QEMU grew by {grown >> 20} MiB of its own up to batch {batch.number}")
+
+    def _report(self, flight: _Flight, calls: int, result: Examined) -> Report:
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        return Report(
+            flight.batch.number,
+            calls,
+            seconds,
+            flight.took,
+            result.deviations,
+            result.mismatches,
+            tuple(result.findings),
+            tuple(result.errors),
+        )
