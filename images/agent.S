@@ -20,12 +20,15 @@
     .set M_RECORDS, 0x20
     .set M_COUNT, 0x28
     .set M_KIND, 0x30
+    .set M_MSR, 0x38
     .set M_DONE, 0x40
     .set M_INDEX, 0x48
     .set M_STATE, 0x50
     .set M_ENTRY, 0x58
     .set M_FAULT, 0xc0
     .set M_STARTED, 0xe8
+    .set M_ROUTINE, 0xf0
+    .set M_SEGMENT, 0xf8
 
     .set READY, 0
     .set BATCH_DONE, 1
@@ -55,6 +58,8 @@
     .set MSR_FP, 0x2000
     .set MSR_LE, 0x1
     .set MSR_VEC_VSX_HIGH, 0x0280               # VEC | VSX, shifted right by 16
+    .set MSR_ELSEWHERE, 0xc030                  # EE | PR | IR | DR: what a routine may have set
+    .set SEGMENT_0_HIGH, 0x0800                 # for slbmte: valid, ESID 0, entry 0; shifted right by 16
 
     .macro yield                                # ends a translated block and lets another CPU run
     or r31, r31, r31
@@ -96,9 +101,13 @@ rig_entry:
     .set vector, 0x200
     .rept (0x1000 - 0x200) / 0x20
     .org vector
+    .if vector == 0xc00
+    b routine_done
+    .else
     mtsprg2 r3
     li r3, vector
     b exception
+    .endif
     .set vector, vector + 0x20
     .endr
 
@@ -166,6 +175,27 @@ exception:                                      # r3 = vector, SPRG2 = r3; every
     mfsprg1 r4
     mfsprg2 r3
     b rig_fault
+
+routine_done:                                   # sc 0 ended a routine: SRR1 has the state in which it ran
+    mtsprg2 r31
+    mfsprg1 r31
+    addi r31, r31, 30 * 8
+    put r30, r31
+    addi r31, r31, F_MSR - 31 * 8
+    mfsrr1 r30
+    put r30, r31
+    mfsrr0 r30
+    put r30, r31
+    mfsrr1 r30
+    put r30, r31
+    lis r31, 0
+    ori r31, r31, MSR_ELSEWHERE
+    andc r30, r30, r31
+    mtsrr1 r30
+    li r31, store@l
+    mtsrr0 r31
+    mfsprg1 r31
+    rfid
 
 fault_again:                                    # what raised it cannot be trusted: only a reset ends this
     yield
@@ -263,6 +293,16 @@ bad_mailbox:
     yield
     b rig_done
 
+    .macro load_general                         # r31 = vector; it goes last
+    ld r30, F_CR(r31)
+    mtcr r30
+    .set n, 0
+    .rept 32
+    ld n, n * 8(r31)
+    .set n, n + 1
+    .endr
+    .endm
+
 full:                                           # r28 = index, r31 = mailbox: all that one call leaves for the next
     ld r3, M_COUNT(r31)
     cmpld r28, r3
@@ -271,9 +311,26 @@ full:                                           # r28 = index, r31 = mailbox: al
     ld r4, M_RECORDS(r31)
     add r4, r4, r3
     mtsprg1 r4
+    ld r5, M_ROUTINE(r31)
+    ld r6, M_MSR(r31)
+    ld r7, M_SEGMENT(r31)
     ld r4, M_VECTORS(r31)
     add r31, r4, r3
+    cmpdi r5, 0                                 # CR0 lasts until CR is loaded
+    beq load
+    mtsrr0 r5
+    mfmsr r5
+    or r5, r5, r6
+    mtsrr1 r5
+    lis r5, 0x7fff                              # problem state has EE set: no decrementer interrupt for seconds
+    mtdec r5
+    cmpdi cr1, r7, 0
+    beq cr1, load
+    lis r5, SEGMENT_0_HIGH
+    slbmte r7, r5
+    isync
 
+load:
     # Load, r31 last. f0 and v0 pass on FPSCR and VSCR, so those go before the VSRs.
     lfd f0, F_FPSCR(r31)
     mtfsf 255, f0, 1, 0
@@ -296,20 +353,26 @@ full:                                           # r28 = index, r31 = mailbox: al
     mtctr r30
     ld r30, F_XER(r31)
     mtxer r30
-    ld r30, F_CR(r31)
-    mtcr r30
-    .set n, 0
-    .rept 32
-    ld n, n * 8(r31)
-    .set n, n + 1
-    .endr
+    beq here
+    load_general
+    rfid                                        # by way of routine_done to store
+here:
+    load_general
     sc 1
     # Store; nothing here may change what is still to be stored. SPRG2 is safe again: the hypervisor may use it
     # during a call, not between two instructions of ours (LoPAR C.1).
     mtsprg2 r31
     mfsprg1 r31
+    std r30, 30 * 8(r31)
+    mfmsr r30
+    std r30, F_MSR(r31)
+    mfsrr0 r30
+    std r30, F_SRR0(r31)
+    mfsrr1 r30
+    std r30, F_SRR1(r31)
+store:                                          # r31 = record, which has r30, MSR, SRR0 and SRR1; SPRG2 = r31
     .set n, 0
-    .rept 31
+    .rept 30
     std n, n * 8(r31)
     .set n, n + 1
     .endr
@@ -323,12 +386,6 @@ full:                                           # r28 = index, r31 = mailbox: al
     std r30, F_CTR(r31)
     mfxer r30
     std r30, F_XER(r31)
-    mfmsr r30
-    std r30, F_MSR(r31)
-    mfsrr0 r30
-    std r30, F_SRR0(r31)
-    mfsrr1 r30
-    std r30, F_SRR1(r31)
     mfsprg0 r30
     std r30, F_SPRG0(r31)
     mfsprg1 r30
@@ -354,6 +411,14 @@ full:                                           # r28 = index, r31 = mailbox: al
     addi r28, r28, 1
     std r28, M_INDEX(r31)
     b full
+
+# ---- elsewhere: a routine as short as can be, for calls in another state; its page needs translation, no other does
+
+    .section .elsewhere, "ax"
+    .globl rig_elsewhere
+rig_elsewhere:
+    sc 1
+    sc
 
 # ---- data ----------------------------------------------------------------------------------------------------------
 

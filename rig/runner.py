@@ -5,12 +5,9 @@ It knows nothing of command lines or report formats: results are handed out as t
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
-from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,10 +21,11 @@ from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
 from rig.model.model import Model
 from rig.pool import Pool
-from rig.program import MachineOptions
 from rig.report import evidence
 from rig.report.result import Result
 from rig.scenario.script import Scenario
+from rig.schedule import Kind, Schedule, Task
+from rig.workers import Workers
 
 #: seconds a machine may take to be ready
 START = 30.0
@@ -44,7 +42,7 @@ class Settings:
     revision: str = "merged"
     evidence: Path | None = None
     deviations: tuple[known_deviations.Deviation, ...] = field(default_factory=known_deviations.load)
-    #: told every judged step, from the worker that judged it
+    #: told every judged step where it was judged: with several jobs, in a process of its own
     observe: Callable[[Scenario, Build, Judged], None] | None = None
 
 
@@ -64,42 +62,36 @@ def unmet(scenario: Scenario, build: Build) -> str:
 
 
 class Runner:
-    """Runs (scenario, build) pairs on ``jobs`` workers; each worker keeps its own machines.
-
-    ``stop`` makes the workers finish what they are at and take no more.
-    """
+    """Runs (scenario, build) pairs: here with one job, in worker processes with more."""
 
     def __init__(self, builds: Sequence[Build], settings: Settings) -> None:
         self.builds = builds
         self.settings = settings
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-
-    def stop(self) -> None:
-        """Ask the workers to end after the scenario in hand."""
-        self._stop.set()
 
     def run(self, scenarios: Sequence[Scenario], on_result: Callable[[Result], None]) -> None:
-        """Run everything; ``on_result`` is called from one worker at a time."""
-        queues: dict[tuple[int, MachineOptions], deque[Scenario]] = defaultdict(deque)
+        """Run everything; ``on_result`` is told each result here as it comes."""
+        wanted: list[tuple[Kind, Scenario]] = []
         for index, build in enumerate(self.builds):
-            for scenario in scenarios:
-                scenario = self._adapted(scenario)
+            for scenario in map(self._adapted, scenarios):
                 reason = unmet(scenario, build)
                 if reason:
                     on_result(Result(scenario.name, index, "skipped", reason=reason))
                 else:
-                    queues[index, scenario.machine].append(scenario)
-        with ThreadPoolExecutor(max(1, self.settings.jobs), "rig-worker") as executor:
-            workers = [
-                executor.submit(self._work, queues, on_result) for _ in range(max(1, self.settings.jobs))
-            ]
-            try:
-                for worker in workers:
-                    worker.result()
-            except BaseException:
-                self.stop()
-                raise
+                    wanted.append((Kind(index, scenario.machine), scenario))
+        schedule = Schedule(wanted)
+        jobs = min(self.settings.jobs, len(wanted))
+        if jobs > 1:
+            with Workers(schedule, jobs, self._judge, isolate=self.settings.isolate) as workers:
+                workers.run(on_result)
+            return
+        with Pool(self.settings.isolate) as pool:
+            task = schedule.next()
+            while task is not None:
+                on_result(self._judge(task, pool))
+                task = schedule.next(task.kind)
+
+    def _judge(self, task: Task, pool: Pool) -> Result:
+        return self.judge(task.scenario, task.kind.build, pool)
 
     def _adapted(self, scenario: Scenario) -> Scenario:
         machine = scenario.machine
@@ -108,32 +100,6 @@ class Runner:
         if self.settings.cpu:
             machine = replace(machine, cpu=self.settings.cpu)
         return replace(scenario, machine=machine)
-
-    def _next(
-        self,
-        queues: dict[tuple[int, MachineOptions], deque[Scenario]],
-        current: tuple[int, MachineOptions] | None,
-    ) -> tuple[tuple[int, MachineOptions], Scenario] | None:
-        """The next scenario for a worker: of the machine it has if possible, else of the longest queue."""
-        with self._lock:
-            if self._stop.is_set():
-                return None
-            if current is None or not queues.get(current):
-                current = max(queues, key=lambda key: len(queues[key]), default=None)
-            if current is None or not queues[current]:
-                return None
-            return current, queues[current].popleft()
-
-    def _work(
-        self, queues: dict[tuple[int, MachineOptions], deque[Scenario]], on_result: Callable[[Result], None]
-    ) -> None:
-        current: tuple[int, MachineOptions] | None = None
-        with Pool(self.settings.isolate) as pool:
-            while (task := self._next(queues, current)) is not None:
-                current, scenario = task
-                result = self.judge(scenario, current[0], pool)
-                with self._lock:
-                    on_result(result)
 
     def judge(self, scenario: Scenario, index: int, pool: Pool) -> Result:
         """One scenario on one build; every failure of rig or build becomes an ``error`` result."""

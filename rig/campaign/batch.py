@@ -96,13 +96,6 @@ class Batch:
             yield Seed(self.arena + low, self.content[low:high].tobytes())
         yield from (self.call(one) for one in before)
 
-    def whole(self, calls: int) -> Iterator[Step]:
-        """The first ``calls`` calls with all of the batch's memory."""
-        yield Seed(self.arena, self.content.tobytes())
-        if self.at_edge:
-            yield Seed(self.layout.edge.start, self.edge.tobytes())
-        yield from (self.call(one) for one in range(calls))
-
     def cell(self, call: int) -> tuple[int, int]:
         """Start and end of the cell in which ``call`` works, in the arena."""
         start = int(self.starts[call])

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from rig.campaign.batch import Batch
 from rig.campaign.engine import Finding
+from rig.campaign.rerun import Rerun, Shows, program
 from rig.campaign.shrink import shrink
-from rig.campaign.verification import MEMORY, Kind, Seen
+from rig.campaign.verification import MEMORY, NAMES, Kind, Seen
 from rig.campaign.workbench import Replay, Workbench
 from rig.deadline import Deadline
 from rig.machine.errors import MachineError
@@ -53,8 +54,9 @@ class Examined:
 class Examiner:
     """Explains on a workbench what differs, and shrinks what nothing explains."""
 
-    def __init__(self, workbench: Workbench) -> None:
+    def __init__(self, workbench: Workbench, rerun: Rerun) -> None:
         self.workbench = workbench
+        self._rerun = rerun
         self._explained: dict[Kind, Explanation] = {}
         self._found: set[str] = set()
 
@@ -74,29 +76,44 @@ class Examiner:
                 result.count(self._judged(batch, tuple(batch.program(call)), replay, result), 1)
 
     def _look(self, batch: Batch, seen: Seen, result: Examined) -> Explanation:
-        """What one call of a kind means, alone at first, then after all calls before it."""
+        """What one call of a kind means: by itself, or else with others before it."""
         alone = tuple(batch.program(seen.call))
         replay = self._play(alone, result)
         if replay is None:
-            return Explanation(signature="")
+            return Explanation()
         explanation = self._judged(batch, alone, replay, result)
         if explanation.signature or (explanation.deviations and seen.kind.difference != MEMORY):
             return explanation
-        return self.whole(batch, seen.call + 1, f"call {seen.call} of batch {batch.number}", result)
-
-    def whole(self, batch: Batch, calls: int, what: str, result: Examined) -> Explanation:
-        """What the first calls of a batch together mean, of which the stream saw that something is wrong."""
-        steps = tuple(batch.whole(calls))
-        replay = self._play(steps, result)
-        if replay is None:
-            return Explanation()
-        if replay.unknown:
-            return self._judged(batch, steps, replay, result)
-        result.errors.append(
-            f"{what} differed from the vectorised model, and did not when it was repeated and judged by the "
-            f"scalar one: {batch.call(calls - 1)}"
+        words = f"{NAMES[seen.kind.difference]}: {batch.call(seen.call)}"
+        explanation = self.blame(
+            batch, seen.call + 1, lambda traces: seen.kind in traces.kinds, words, result
         )
-        return Explanation()
+        if explanation == Explanation():
+            result.errors.append(
+                f"batch {batch.number}: {words} differed once, and not when it was run again"
+            )
+        return explanation
+
+    def blame(self, batch: Batch, calls: int, shows: Shows, words: str, result: Examined) -> Explanation:
+        """Which calls of a batch together leave what the stream saw, and what they mean; nothing if none."""
+        try:
+            blamed = self._rerun.blamed(batch, calls, shows, Deadline(SHRINKING))
+        except MachineError as error:
+            result.errors.append(f"batch {batch.number} could not be run again: {error}")
+            return Explanation()
+        if not blamed:
+            return Explanation()
+        steps = tuple(program(batch, blamed))
+        replay = self._play(steps, result)
+        if replay is not None and replay.unknown:
+            return self._judged(batch, steps, replay, result)
+        signature = f"stream/{words.split(':')[0]}"
+        if signature not in self._found:
+            self._found.add(signature)
+            summary = f"{words}; seen in every run of the batch, not when its calls are executed one by one"
+            options = self.workbench.options
+            result.findings.append(Finding(signature, summary, steps, options, len(blamed), batch.number))
+        return Explanation(signature=signature)
 
     def ended(self, batch: Batch, call: int, ending: str, words: str, result: Examined) -> None:
         """A call that did not come back: judge it alone."""

@@ -14,8 +14,8 @@ from rig.model.hypercall import Kind
 from rig.model.memop import MAX_COUNT
 from rig.scenario.reserved import AGENT
 
-#: bytes of the memory that a program's calls share
-POOL = 0x1_0000
+#: bytes of the memory that a program's calls share; a finding that needs them is shrunk with them
+POOL = 0x100
 #: the least of three draws: small numbers are likelier, none is impossible
 DRAWS = 3
 

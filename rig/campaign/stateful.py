@@ -21,6 +21,7 @@ from rig.machine.build import Build
 from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
 from rig.model import dispatch
+from rig.model.environment import Environment
 from rig.model.model import Model
 from rig.pool import Pool
 from rig.program import Call, MachineOptions, Rtas, Step
@@ -47,7 +48,7 @@ OPTIONS = MachineOptions(
 
 Program = tuple[Step, ...]
 #: the steps of a program, a chunk at a time
-Chunks = Callable[[], Iterator[Sequence[Step]]]
+Chunks = Callable[[Environment], Iterator[Sequence[Step]]]
 
 
 class Stateful:
@@ -86,16 +87,15 @@ class Stateful:
         for number, calls in batches:
             yield self._batch(number, calls)
 
-    def program(self, number: int, calls: int) -> Iterator[Sequence[Step]]:
-        """The chunks of program ``number``; raises :class:`MachineError` when no machine can be had."""
+    def _program(self, environment: Environment, number: int, calls: int) -> Iterator[Sequence[Step]]:
+        """The chunks of program ``number``: the same for every machine of these options."""
         if self._programs is None:
-            environment = self._pool.take(self._build, self._options, START).environment
             self._programs = Programs(environment, self._registry, self._seed, self._shares, self._only)
         return self._programs.chunks(number, calls)
 
     def _batch(self, number: int, calls: int) -> Report:
         began = time.monotonic()
-        played = self._play(lambda: self.program(number, calls))
+        played = self._play(lambda environment: self._program(environment, number, calls))
         deviations: Counter[str] = Counter()
         mismatches: Counter[str] = Counter()
         findings: list[Finding] = []
@@ -118,7 +118,14 @@ class Stateful:
                 findings.append(self._described(signature, played.error, steps, number))
         seconds = time.monotonic() - began
         return Report(
-            number, played.calls, seconds, played.guest, deviations, mismatches, tuple(findings), tuple(errors)
+            number,
+            played.calls,
+            seconds,
+            played.guest,
+            deviations,
+            mismatches,
+            tuple(findings),
+            tuple(errors),
         )
 
     # ---- one program -------------------------------------------------------------------------------------------
@@ -130,7 +137,7 @@ class Stateful:
         judge = Judge(machine, Model(machine.environment, self._revision, self._registry), played.observe)
 
         def play(_: Stage) -> Playing:
-            for chunk in chunks():
+            for chunk in chunks(machine.environment):
                 if not played.fragile:
                     yield chunk
 
@@ -196,7 +203,7 @@ class Stateful:
     def _try(self, steps: Program) -> Played | None:
         """Play a candidate; ``None`` when it refers to a call that was left out."""
         try:
-            return self._play(lambda: iter([steps]))
+            return self._play(lambda _: iter([steps]))
         except (BadScenario, MachineError):
             return None
 

@@ -8,13 +8,15 @@ machine.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rig.campaign.batch import Batch, draw, pool
 from rig.campaign.engine import Report
-from rig.campaign.examiner import Examined, Examiner
+from rig.campaign.examiner import Examined, Examiner, Explanation
 from rig.campaign.mix import DEFAULT, Mix
+from rig.campaign.rerun import Rerun, Shows
 from rig.campaign.subject import Subject
 from rig.campaign.verification import Verification
 from rig.campaign.workbench import Workbench
@@ -30,8 +32,9 @@ SIZE = 1 << 14
 PATIENCE = 20.0
 #: and for one with calls that may take minutes
 SLOW_PATIENCE = 1800.0
-#: batches from one look at all of memory, the monitor and QEMU's size to the next
-LOOK = 16
+#: batches from one look at all of memory, the monitor and QEMU itself to the next; odd, so that the arenas
+#: take turns
+LOOK = 15
 #: bytes that QEMU itself may grow; translated code is a part of it
 GROWTH = 256 << 20
 
@@ -78,7 +81,9 @@ class Stream:
         self.workbench = Workbench(
             build, options, revision, known.load() if deviations is None else deviations
         )
-        self._examiner = Examiner(self.workbench)
+        self._examiner = Examiner(self.workbench, Rerun(build, options, size, revision))
+        self._recent: deque[tuple[int, int]] = deque(maxlen=LOOK)
+        self._growth = GROWTH
         self._last = time.monotonic()
 
     def close(self) -> None:
@@ -118,7 +123,7 @@ class Stream:
                 yield lost or self._judge(running)
             running = flight
         if running is not None:
-            yield self._land(running)
+            yield self._land(running, last=True)
 
     def _ready(self, number: int, calls: int) -> _Flight:
         """Draw a batch and put it where the guest will find it."""
@@ -129,8 +134,8 @@ class Stream:
         subject.prepare(batch, calls)
         return flight
 
-    def _land(self, flight: _Flight) -> Report:
-        return self._wait(flight) or self._judge(flight)
+    def _land(self, flight: _Flight, *, last: bool = False) -> Report:
+        return self._wait(flight) or self._judge(flight, last=last)
 
     def _wait(self, flight: _Flight) -> Report | None:
         """Wait for the guest; a report at once when it does not come back."""
@@ -150,37 +155,50 @@ class Stream:
         self._examiner.ended(flight.batch, call, ending, words, result)
         return self._report(flight, call, result)
 
-    def _judge(self, flight: _Flight) -> Report:
+    def _judge(self, flight: _Flight, *, last: bool = False) -> Report:
         """Judge a batch that the guest has done, while it may be at the next."""
         subject, batch, calls = self.subject, flight.batch, flight.calls
         result = Examined()
         r3, r4 = subject.results(flight.parity, calls)
         seen = flight.verification.run(r3, r4, subject.arena(flight.parity), subject.edge)
         self._examiner.batch(batch, seen, flight.verification.deferred, result)
-        if report := subject.sanitized():
-            self._examiner.whole(
-                batch, calls, f"batch {batch.number}, in which QEMU wrote {report!r},", result
-            )
-        if batch.number % LOOK == 0:
-            self._look_around(flight, result)
+        self._recent.append((batch.number, calls))
+        if last or batch.number % LOOK == 0:
+            self._look_around(flight.parity, result)
         return self._report(flight, calls, result)
 
-    def _look_around(self, flight: _Flight, result: Examined) -> None:
-        """All of memory, the monitor, and QEMU's size."""
-        subject, batch = self.subject, flight.batch
-        for address in subject.strays(flight.parity):
-            what = f"batch {batch.number}, or one of the {LOOK} before it, changed {address:#x} and"
-            self._examiner.whole(batch, flight.calls, what, result)
+    def _look_around(self, parity: int, result: Examined) -> None:
+        """All of memory, the monitor, stderr, and QEMU's size."""
+        subject = self.subject
+        for address in subject.strays(parity):
+            words = f"stray write: {address:#x} is in the cell of no call"
+            self._blame(lambda traces: bool(traces.strays), words, result)
+        if report := subject.sanitized():
+            self._blame(lambda traces: bool(traces.report), f"sanitizer: {report}", result)
         try:
-            for event in subject.events():
-                self._examiner.whole(
-                    batch, flight.calls, f"batch {batch.number} caused {event.name} and", result
-                )
+            events = frozenset(event.name for event in subject.events())
         except MachineError as error:
-            result.errors.append(str(error))
+            self._blame(lambda traces: not traces.answered, f"silence: {error}", result)
+            return
+        if events:
+            words = f"event: {', '.join(sorted(events))}"
+            self._blame(lambda traces: bool(events & traces.events), words, result)
         grown = subject.grown()
-        if grown > GROWTH:
-            result.errors.append(f"QEMU grew by {grown >> 20} MiB of its own up to batch {batch.number}")
+        if grown > self._growth:
+            self._growth *= 2
+            self._blame(lambda traces: False, f"growth: QEMU grew by {grown >> 20} MiB of its own", result)
+
+    def _blame(self, shows: Shows, words: str, result: Examined) -> None:
+        """Find who of the last batches did it."""
+        layout = self.subject.layout
+        for number, calls in self._recent:
+            batch = draw(self._seed, number, self._mix, self.batch_size, layout, self._memory)
+            explanation = self._examiner.blame(batch, calls, shows, words, result)
+            if explanation != Explanation():
+                result.count(explanation, 1)
+                return
+        first, last = self._recent[0][0], self._recent[-1][0]
+        result.errors.append(f"{words}, in batches {first} to {last}; not when they are run again")
 
     def _report(self, flight: _Flight, calls: int, result: Examined) -> Report:
         now = time.monotonic()

@@ -25,6 +25,7 @@ from rig.program import H_LOGICAL_MEMOP
 SUCCEEDED, REFUSED, OTHER, VALUE = range(4)
 #: it left wrong bytes in memory
 MEMORY = 4
+NAMES = ("success", "refusal", "return code", "loaded value", "memory")
 
 _SUCCESS, _REFUSED = np.uint64(H_SUCCESS), np.uint64(unsigned(H_PARAMETER))
 #: bits of a kind's number that say in what it differs, and that say the situation

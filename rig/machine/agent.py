@@ -24,7 +24,7 @@ DONE = 0x2000
 PAST_DONE = 0x2004
 FAULT = 0x2040
 MAILBOX = 0x8000
-MAILBOX_SIZE = 0xF0
+MAILBOX_SIZE = 0x100
 #: bytes from one CPU's mailbox to the next one's, all in the boot CPU's page
 MAILBOX_STRIDE = 0x100
 CPUS = 16
@@ -33,9 +33,14 @@ SECONDARY = 0x3000
 #: offsets in the mailbox of what the rig writes
 AT_SEQUENCE = 0x10
 AT_REQUEST = 0x18
+AT_ELSEWHERE = 0xF0
 #: and of the last batch completed
 AT_DONE = 0x40
+#: the agent's routine for calls that are made in another state than its own
+ELSEWHERE = 0x4000
 BATCH = 0x10000
+#: what is left of the agent's memory for tables of translation
+TABLES = 0x7C0000
 #: everything that belongs to the agent, in guest-physical addresses
 REGION = Region(0, 0x800000)
 
@@ -177,9 +182,13 @@ class Codec:
         """The mailbox of a CPU that is yet to be started."""
         return self._mailbox.pack(MAGIC, VERSION, *bytes(MAILBOX_SIZE // 8 - 2))
 
-    def request(self, vectors: int, records: int, count: int, full: bool) -> bytes:
-        """Mailbox fields 0x18..0x37: addresses of first vector and record, number of vectors, kind."""
-        return struct.pack(f"{self._order}4Q", vectors, records, count, int(full))
+    def request(self, vectors: int, records: int, count: int, full: bool, msr: int = 0) -> bytes:
+        """Mailbox fields 0x18..0x3f: addresses of first vector and record, number of vectors, kind, MSR."""
+        return struct.pack(f"{self._order}5Q", vectors, records, count, int(full), msr)
+
+    def elsewhere(self, routine: int, segment: int) -> bytes:
+        """Mailbox fields 0xf0..0xff: the routine that full vectors go to, 0 for none, and its SLB entry."""
+        return struct.pack(f"{self._order}2Q", routine, segment)
 
     def sequence(self, number: int) -> bytes:
         """Mailbox field 0x10, which must be written last."""
@@ -246,7 +255,7 @@ def size(full: bool) -> int:
 
 def capacity(full: bool) -> int:
     """How many calls one batch can hold."""
-    return (REGION.end - BATCH) // (2 * size(full))
+    return (TABLES - BATCH) // (2 * size(full))
 
 
 def records_at(count: int, full: bool) -> int:

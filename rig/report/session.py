@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import click
 
@@ -32,7 +31,7 @@ class Session:
         json_file: Path | None,
         junit_file: Path | None,
         results: TextIO | None,
-        trace: TextIO | None,
+        trace: BinaryIO | None,
     ) -> None:
         self.folder = folder
         self.evidence = folder / "evidence" if folder else None
@@ -40,7 +39,6 @@ class Session:
         self._junit = [path for path in (folder / "junit.xml" if folder else None, junit_file) if path]
         self._results = results
         self._trace = trace
-        self._lock = threading.Lock()
         self._open = [stream for stream in (results, trace) if stream]
 
     @classmethod
@@ -56,7 +54,8 @@ class Session:
             if folder is not None:
                 (folder / "evidence").mkdir(parents=True, exist_ok=True)
                 results = stack.enter_context((folder / "results.jsonl").open("w"))
-            trace = stack.enter_context(trace_file.open("w")) if trace_file else None
+            # unbuffered: workers inherit it, and what each writes at once stays together
+            trace = stack.enter_context(trace_file.open("wb", buffering=0)) if trace_file else None
             for path in (json_file, junit_file):
                 if path is not None:
                     path.open("a").close()
@@ -87,9 +86,7 @@ class Session:
         from rig.report.trace import line
 
         assert self._trace is not None
-        text = line(scenario.name, judged)
-        with self._lock:
-            self._trace.write(text + "\n")
+        self._trace.write(f"{line(scenario.name, judged)}\n".encode())
 
     def finish(
         self,
@@ -124,9 +121,10 @@ class Session:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        # drawn as results come: no thread that workers would be forked beside
+        with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
             task = bar.add_task("", total=total)
-            yield lambda result: bar.update(task, advance=1, description=result.scenario)
+            yield lambda result: bar.update(task, advance=1, description=result.scenario, refresh=True)
 
 
 def print_tap(results: Sequence[Result], builds: Sequence[Build]) -> None:

@@ -132,7 +132,6 @@ def move(field: Field, calls: Moves, which: I64, stored: Bytes) -> None:
         for first in range(0, len(same), step):
             chosen = same[first : first + step]
             _move(field, esize, calls.dst[chosen], calls.src[chosen], calls.count[chosen], stored[chosen])
-    field.drop()
 
 
 def _move(field: Field, esize: int, dst: I64, src: I64, count: I64, stored: Bytes) -> None:
@@ -155,6 +154,7 @@ def _move(field: Field, esize: int, dst: I64, src: I64, count: I64, stored: Byte
         values ^= np.where(np.repeat(stored == XOR, count), elements.take(into, mode="clip"), none)
     np.minimum(into, len(elements) - 1, out=into)
     elements[into] = values
+    field.drop()
 
 
 def _chain(field: Field, calls: Moves, one: int, stored: Bytes) -> None:
@@ -164,5 +164,4 @@ def _chain(field: Field, calls: Moves, one: int, stored: Bytes) -> None:
     while left:
         count = min(left, step >> esize)
         _move(field, esize, np.array([dst]), np.array([src]), np.array([count]), stored)
-        field.drop()
         dst, src, left = dst + step, src + step, left - count

@@ -1,0 +1,89 @@
+"""``rig bisect --builds``: Debian's own builds, and programs that start the QEMU under test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import XIVE, Rig
+
+#: a CPU that waits for another's H_PROD (H_JOIN, 0x298) has not stopped itself (R1-7.3.8.1-1)
+JOINED = """\
+scenarios:
+  - name: joined
+    summary: a CPU that waits is not a stopped one
+    machine: {smp: 2}
+    steps:
+      - rtas: {service: start-cpu, args: [1, 0x3000, 0x8100]}
+      - arrive: {cpu: 1}
+      - call: {opcode: 0x298, cpu: 1}
+      - rtas: {service: query-cpu-stopped-state, args: [1], nret: 2}
+"""
+
+
+def start(folder: Path, qemu: Path, name: str, machine: str = "", text: str = "") -> str:
+    path = folder / name
+    path.write_text(f'#!/bin/sh\n# {name}\n{text}\nexec {qemu} "$@" {machine}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_names_the_first_bad_build(rig: Rig, scenario: Path, tmp_path: Path, qemu: Path) -> None:
+    builds = [start(tmp_path, qemu, f"good-{number}") for number in range(3)]
+    builds.insert(2, start(tmp_path, qemu, "broken", text="exit 1"))
+    builds += [start(tmp_path, qemu, f"bad-{number}", XIVE) for number in range(3)]
+    done = rig("bisect", scenario, "--builds", ",".join(builds), "--expect", "skipped")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the first bad build is {tmp_path}/bad-0\n" in done.stdout
+    assert f"last good:  {tmp_path}/good-2\n" in done.stdout
+    assert f"reproducer: rig run {scenario} --qemu {tmp_path}/bad-0\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["bad-0", "bad-1"], "bad-0, given as good, is bad"),
+        (["good-0", "good-1"], "good-1, given as bad, is good"),
+        (["broken", "bad-0"], "broken, given as good, cannot be tested"),
+    ],
+)
+def test_wrong_ends(
+    rig: Rig, scenario: Path, tmp_path: Path, qemu: Path, names: list[str], words: str
+) -> None:
+    builds = [
+        start(
+            tmp_path,
+            qemu,
+            name,
+            XIVE if name.startswith("bad") else "",
+            "exit 1" if name == "broken" else "",
+        )
+        for name in names
+    ]
+    done = rig("bisect", scenario, "--builds", ",".join(builds), "--expect", "skipped")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert words in done.stderr
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("pattern", "gone", "first"),
+    [
+        ("rtas/fadump/properties", "skipped", "debian:trixie-backports"),
+        ("{joined}", "query-cpu-stopped-state/rets", "debian:trixie"),
+    ],
+)
+def test_debian_builds_are_told_apart(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, gone: str, first: str
+) -> None:
+    """ibm,configure-kernel-dump came with 10.2, the state "stopped" got its own flag after 7.2."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    suites = ["debian:bullseye", "debian:bookworm", "debian:trixie", "debian:trixie-backports"]
+    fetched = rig("builds", "fetch", *suites)
+    assert fetched.returncode == 0, fetched.stderr
+    joined = tmp_path / "joined.yaml"
+    joined.write_text(JOINED)
+    done = rig("bisect", pattern.format(joined=joined), "--builds", ",".join(suites), "--gone", gone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the first bad build is {first}\n" in done.stdout
