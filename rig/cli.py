@@ -19,6 +19,8 @@ COMMANDS = {
     "bisect": ("rig.commands.bisect", "Find the first commit or build that shows a failure."),
     "bisect-step": ("rig.commands.bisect_step", "One step of `git bisect run`."),
     "history": ("rig.commands.history", "Verdicts by build over time, from runs kept with --history."),
+    "campaign": ("rig.commands.campaign", "Run generated programs by the million, and report what differs."),
+    "export": ("rig.commands.export", "Write a program as a folder that needs nothing but QEMU."),
     "bench": ("rig.commands.bench", "Measure what the rig and a build cost."),
     "doctor": ("rig.commands.doctor", "What is installed, what is missing, and how to get it."),
     "builds": ("rig.builds.cli", "Fetch, add and list QEMU builds."),

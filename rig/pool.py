@@ -9,8 +9,13 @@ from types import TracebackType
 
 from rig.deadline import Deadline
 from rig.machine.build import Build
+from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
+from rig.machine.slof import BOOT, SlofMachine
 from rig.program import MachineOptions
+
+#: what can be shared: our agent makes the calls, or the build's own firmware does
+Caller = Machine | SlofMachine
 
 #: machines that one worker keeps alive
 KEPT = 2
@@ -21,7 +26,7 @@ class Pool:
 
     def __init__(self, isolate: bool = False) -> None:
         self.isolate = isolate
-        self._machines: dict[tuple[str, MachineOptions], tuple[Machine, ExitStack]] = {}
+        self._machines: dict[tuple[str, MachineOptions], tuple[Caller, ExitStack]] = {}
 
     def __enter__(self) -> Pool:
         return self
@@ -34,6 +39,16 @@ class Pool:
 
     def take(self, build: Build, options: MachineOptions, seconds: float) -> Machine:
         """A machine at its agent's stop label with pristine memory; raises :class:`MachineError`."""
+        machine = self.caller(build, options, seconds)
+        if not isinstance(machine, Machine):
+            raise MachineError("this needs the agent as the caller, but the program is for SLOF")
+        return machine
+
+    def caller(self, build: Build, options: MachineOptions, seconds: float) -> Caller:
+        """A machine that is ready for calls, whoever makes them, with pristine memory.
+
+        SLOF needs longer than ``seconds`` to its prompt and is given it.  Raises :class:`MachineError`.
+        """
         key = (str(build.path), options)
         if self.isolate:
             self._close(key)
@@ -45,13 +60,17 @@ class Pool:
             self._close(next(iter(self._machines)))
         with ExitStack() as undo:
             folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="rig-"))
-            machine = Machine(build, options, Path(folder), Deadline(seconds))
+            machine: Caller
+            if options.firmware == "slof":
+                machine = SlofMachine(build, options, Path(folder), Deadline(max(seconds, BOOT)))
+            else:
+                machine = Machine(build, options, Path(folder), Deadline(seconds))
             undo.callback(machine.close)
             machine.start()
             self._machines[key] = (machine, undo.pop_all())
         return machine
 
-    def discard(self, machine: Machine) -> None:
+    def discard(self, machine: Caller) -> None:
         """Close a machine that must not be used again."""
         for key, (held, _) in list(self._machines.items()):
             if held is machine:

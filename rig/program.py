@@ -16,6 +16,10 @@ H_LOGICAL_MEMOP = 0xF001
 
 #: the host action, no QMP command, that ends QEMU and starts another one on the same files
 RESTART = "restart"
+#: host actions, no QMP commands: keep the machine's whole state; bring it back; go on with it in another QEMU.
+#: ``move`` takes ``route`` (``file`` or ``socket``) and ``to`` (``same``, or ``newer`` for the build that the
+#: requirement ``newer`` names).
+SAVE, LOAD, MOVE = "save", "load", "move"
 
 #: How a step may end.  ``returned``: the agent came back to its stop label.  ``reset``: the machine
 #: was reset and the agent is ready again.  ``shutdown``, ``panicked``, ``suspended``: the machine stands
@@ -68,6 +72,8 @@ class Call:
     timeout: float | None = None
     #: index of the CPU that executes it; a further one must have arrived (:class:`Arrive`)
     cpu: int = 0
+    #: made in problem state (MSR[PR] = 1), which needs a machine with translation
+    problem: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,34 @@ class Rtas:
     name: str = ""
     timeout: float | None = None
     cpu: int = 0
+    problem: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Guest code to execute: a routine at ``address`` that ends with ``sc 0``, in the agent's own state.
+
+    ``registers`` are its own at entry, by name; the others hold a pattern.  ``touches`` are the (address,
+    length) ranges of RAM that it may read or write: what it leaves there is for the scenario to judge.
+    """
+
+    address: Value
+    registers: Mapping[str, int] = field(default_factory=dict)
+    touches: tuple[tuple[int, int], ...] = ()
+    name: str = ""
+    timeout: float | None = None
+    cpu: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Calls and routines of several CPUs, all at once; each CPU makes its own in the order given.
+
+    A CPU has either calls or one routine.  The outcome's ``parts`` has theirs, in the order given.
+    """
+
+    parts: tuple[Call | Rtas | Run, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +160,19 @@ class Arrive:
     name: str = ""
 
 
-Step = Seed | Call | Rtas | Host | Await | Arrive
+Step = Seed | Call | Rtas | Run | Together | Host | Await | Arrive
 
 
 @dataclass(frozen=True, slots=True)
 class MachineOptions:
     """How the machine under a program is made; a machine is shared by programs with equal options.
 
-    ``memory`` is in MiB.  ``options`` are appended to ``-M pseries``, ``devices`` are ``-device`` arguments,
-    ``arguments`` any further ones, in which ``{file NAME SIZE}`` is the path of a file of SIZE
-    zero bytes.  ``mapping`` chooses whether RAM is a shared mapping that the rig sees.
+    ``memory`` is in MiB, all of it; ``nodes`` are the parts of it that are NUMA nodes, ``dimms`` back ends of
+    memory (``dimm0``, ``dimm1`` …) that a ``pc-dimm`` may be plugged with, which needs ``mapping``.
+    ``options`` are appended to ``-M pseries``, ``devices`` are ``-device`` arguments, ``arguments`` any
+    further ones, in which ``{file NAME SIZE}`` is the path of a file of SIZE zero bytes, and
+    ``{file NAME SIZE BYTE}`` of one filled with a byte.  ``mapping`` chooses whether RAM is a shared mapping
+    that the rig sees.
     """
 
     memory: int = 512
@@ -146,10 +183,16 @@ class MachineOptions:
     devices: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     mapping: bool = True
+    nodes: tuple[int, ...] = ()
+    dimms: tuple[int, ...] = ()
     console: bool = True
     endian: Literal["big", "little"] = "big"
+    #: how addresses are translated while a call is made; radix needs POWER9 or later
+    translation: Literal["off", "hash", "radix"] = "off"
     #: whether QEMU stays when the guest has shut down (``-no-shutdown``)
     no_shutdown: bool = True
+    #: what makes the calls: the agent, or the build's own firmware at its prompt
+    firmware: Literal["agent", "slof"] = "agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +207,8 @@ class Requirement:
     machine_options: tuple[str, ...] = ()
     #: RTAS services that the build must list in ``/rtas``
     services: tuple[str, ...] = ()
+    #: version range of another build of the run, to which the machine's state can be moved
+    newer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,3 +256,5 @@ class Outcome:
     seconds: float = 0.0
     #: the host's UTC clock, seconds since the epoch, just before and just after the step
     clock: tuple[float, float] = (0.0, 0.0)
+    #: of :class:`Together`: the outcomes of its parts
+    parts: tuple[Outcome, ...] = ()

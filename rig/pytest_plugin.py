@@ -150,7 +150,7 @@ class ScenarioItem(pytest.Item):
         from rig.runner import Runner, Settings, unmet
 
         shared = self.config.stash[_SHARED]
-        reason = unmet(self.scenario, shared.builds[self.build])
+        reason = unmet(self.scenario, shared.builds[self.build], shared.builds)
         if reason:
             pytest.skip(reason)
         result = Runner(shared.builds, Settings()).judge(self.scenario, self.build, shared.pool)

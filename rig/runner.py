@@ -18,9 +18,9 @@ from rig.check import verdict
 from rig.check.judge import Judge, Judged, Judgement
 from rig.machine.build import Build, devices
 from rig.machine.errors import MachineError
-from rig.machine.machine import Machine
+from rig.machine.translation import translatable
 from rig.model.model import Model
-from rig.pool import Pool
+from rig.pool import Caller, Pool
 from rig.report import evidence
 from rig.report.result import Result
 from rig.scenario.script import Scenario
@@ -46,8 +46,24 @@ class Settings:
     observe: Callable[[Scenario, Build, Judged], None] | None = None
 
 
-def unmet(scenario: Scenario, build: Build) -> str:
-    """Why a build cannot run a scenario, decided without starting a machine; empty when it can."""
+def newer(scenario: Scenario, builds: Sequence[Build]) -> Build | None:
+    """The one of ``builds`` that the state of the scenario's machine is to be moved to."""
+    if not (wanted := scenario.requires.newer):
+        return None
+    fitting = (
+        build
+        for build in builds
+        if SpecifierSet(wanted).contains(".".join(map(str, build.version)), prereleases=True)
+        and scenario.machine.machine in build.machine_types
+    )
+    return next(fitting, None)
+
+
+def unmet(scenario: Scenario, build: Build, builds: Sequence[Build] = ()) -> str:
+    """Why a build cannot run a scenario, decided without starting a machine; empty when it can.
+
+    ``builds`` are all those of the run, to which a machine's state may be moved.
+    """
     needs = scenario.requires
     version = ".".join(map(str, build.version))
     if needs.versions and not SpecifierSet(needs.versions).contains(version, prereleases=True):
@@ -56,8 +72,13 @@ def unmet(scenario: Scenario, build: Build) -> str:
         missing = sorted(set(needs.devices) - devices(build))
         if missing:
             return f"this build has no device {', '.join(missing)}"
+    if not translatable(scenario.machine.translation, scenario.machine.cpu):
+        return f"{scenario.machine.cpu} has no {scenario.machine.translation} translation"
     if scenario.machine.machine not in build.machine_types:
         return f"this build has no machine type {scenario.machine.machine}"
+    if needs.newer and newer(scenario, builds) is None:
+        machine = scenario.machine.machine
+        return f"needs a second build, QEMU {needs.newer} with the machine type {machine}: add --qemu PATH"
     return ""
 
 
@@ -73,7 +94,7 @@ class Runner:
         wanted: list[tuple[Kind, Scenario]] = []
         for index, build in enumerate(self.builds):
             for scenario in map(self._adapted, scenarios):
-                reason = unmet(scenario, build)
+                reason = unmet(scenario, build, self.builds)
                 if reason:
                     on_result(Result(scenario.name, index, "skipped", reason=reason))
                 else:
@@ -105,10 +126,11 @@ class Runner:
         """One scenario on one build; every failure of rig or build becomes an ``error`` result."""
         build = self.builds[index]
         started = time.monotonic()
-        machine: Machine | None = None
+        machine: Caller | None = None
         judge: Judge | None = None
         try:
-            machine = pool.take(build, scenario.machine, START)
+            machine = pool.caller(build, scenario.machine, START)
+            machine.newer = newer(scenario, self.builds)
             missing = sorted(set(scenario.requires.services) - set(machine.environment.tokens))
             if missing:
                 return Result(
@@ -145,6 +167,8 @@ class Runner:
         )
         if opinion.verdict == "mismatch":
             result = replace(result, evidence=self._evidence(scenario, build, machine, judgement))
+        elif machine.pictures:
+            result = replace(result, evidence=self._pictures(scenario, build, machine))
         if not judgement.reusable:
             pool.discard(machine)
         return result
@@ -153,7 +177,7 @@ class Runner:
         self,
         scenario: Scenario,
         index: int,
-        machine: Machine | None,
+        machine: Caller | None,
         judge: Judge | None,
         pool: Pool,
         started: float,
@@ -176,11 +200,10 @@ class Runner:
             evidence=folder,
         )
 
-    def _evidence(self, scenario: Scenario, build: Build, machine: Machine, judgement: Judgement) -> str:
+    def _evidence(self, scenario: Scenario, build: Build, machine: Caller, judgement: Judgement) -> str:
         if self.settings.evidence is None:
             return ""
-        version = ".".join(map(str, build.version))
-        name = f"{scenario.name.replace('/', '-')}--{version}-{build.sha256[:8]}"
+        name = _folder(scenario, build)
         folder = self.settings.evidence / name
         evidence.write(
             folder,
@@ -188,8 +211,22 @@ class Runner:
             judgement.executed,
             judgement.broken,
             machine.pastable,
-            machine.logs,
+            {**machine.logs, **machine.pictures},
             f"rig replay {folder / 'program.yaml'} --qemu {build.path}",
             machine.memory if machine.alive else None,
         )
         return f"{self.settings.evidence.name}/{name}"
+
+    def _pictures(self, scenario: Scenario, build: Build, machine: Caller) -> str:
+        """Keep what the screen showed, which is worth a look also when nothing is wrong with it."""
+        if self.settings.evidence is None:
+            return ""
+        name = _folder(scenario, build)
+        evidence.keep(self.settings.evidence / name, machine.pictures)
+        return f"{self.settings.evidence.name}/{name}"
+
+
+def _folder(scenario: Scenario, build: Build) -> str:
+    """Name of the evidence folder of a scenario on a build."""
+    version = ".".join(map(str, build.version))
+    return f"{scenario.name.replace('/', '-')}--{version}-{build.sha256[:8]}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from rig.program import Arrive, Await, Call, Host, Outcome
+from rig.program import Arrive, Await, Call, Host, Outcome, Run
 
 
 class GuestMemory(Protocol):
@@ -35,6 +35,9 @@ class Target(Protocol):
 
     def call(self, calls: Sequence[Call]) -> Sequence[Outcome]:
         """Execute hypercalls in order, all registers resolved; one outcome for each."""
+
+    def together(self, parts: Sequence[Call | Run]) -> Sequence[Outcome]:
+        """Execute hypercalls and routines, each CPU its own in order and all CPUs at once."""
 
     def host(self, action: Host) -> Outcome:
         """Carry out one host action."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from rig.check.judge import RIG_OWNED
 from rig.check.memory_diff import chunks
 from rig.machine.errors import Timeout
-from rig.program import Arrive, Await, Call, Event, Host, Outcome, Rtas, Seed, Step
+from rig.program import Arrive, Await, Call, Event, Host, Outcome, Rtas, Run, Seed, Step, Together
 from rig.scenario.errors import BadScenario
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Playing, Scenario, Stage
@@ -81,6 +81,8 @@ class _Player:
         match action:
             case Call():
                 outcome = self.machine.call([action])[-1]
+            case Together():
+                outcome = self._together(action)
             case Host():
                 outcome = self.machine.host(action)
             case Await() | Arrive():
@@ -92,6 +94,13 @@ class _Player:
                 return Outcome()
         self.names.record(step, outcome, self.machine.memory)
         return outcome
+
+    def _together(self, action: Together) -> Outcome:
+        """What CPUs do at once may come out in more than one way: only what one CPU does is compared."""
+        parts = [part for part in action.parts if isinstance(part, Call | Run)]
+        outcomes = tuple(self.machine.together(parts))
+        alone = len({part.cpu for part in parts}) == 1
+        return replace(outcomes[-1] if alone else Outcome(outcomes[-1].ending), parts=outcomes)
 
 
 class Lockstep:
@@ -225,6 +234,10 @@ def _name(step: Step) -> str:
             return step.service if isinstance(step.service, str) else f"RTAS token {step.service}"
         case Call():
             return f"hypercall {step.opcode:#x}" if isinstance(step.opcode, int) else str(step.opcode)
+        case Run():
+            return f"routine {step.name}"
+        case Together():
+            return f"{len(step.parts)} parts at once"
         case Host():
             return step.command
         case Await():

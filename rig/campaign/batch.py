@@ -63,11 +63,10 @@ class Batch:
         """Guest-physical address of the arena."""
         return ARENAS[self.number % 2].start
 
-    def owner(self, position: int) -> int:
-        """The last call whose cell holds a position in the arena, or in the page at the end of RAM."""
-        if position >= ARENA:
-            return self.at_edge[-1]
-        return max(self.companions(int(np.searchsorted(self.ends, position, "right"))))
+    def cells_of(self, positions: I64) -> I64:
+        """The first call of the cell that holds each position in the field."""
+        found = np.searchsorted(self.ends, positions, "right")
+        return np.where(positions >= ARENA, self.at_edge[0] if self.at_edge else 0, found)
 
     def companions(self, call: int) -> tuple[int, ...]:
         """All calls that share the cell of ``call``, in order."""

@@ -147,18 +147,21 @@ class Programs:
         args = self._arguments(making, service.arguments[:nargs], 32, slot)
         block = BLOCKS + slot * STRIDE
         announced: int | None = None
+        # Where the status cannot be seen, only a service that keeps no state leaves the model certain.
+        stateless = service.buffers is not None
         if rng.random() < self._shares.odd_block:
-            block = rng.choice((self._ram_end - 12, self._ram_end - 4 * (3 + nargs), block + 4, block + 1))
+            ends = (self._ram_end - 12, self._ram_end - 4 * (3 + nargs)) if stateless else ()
+            block = rng.choice((*ends, block + 4, block + 1))
         if rng.random() < self._shares.odd_shape:
             if rng.random() < 0.5:
-                announced = rng.choice((0, max(0, nargs - 1), nargs + 1, 16, 0x4000_0000, 0xFFFF_FFFF))
-                announced = None if announced == nargs else announced
+                huge = (16, 0x4000_0000, 0xFFFF_FFFF) if stateless else ()
+                announced = rng.choice([one for one in (*huge, 0, nargs - 1, nargs + 1) if 0 <= one != nargs])
             else:
-                nret = rng.choice((0, nret - 1, nret + 1, 16))
+                nret = rng.choice([one for one in (0, nret - 1, nret + 1, 16) if one or stateless])
         name = ""
         for index, result in enumerate(service.results, 1):
             kind = RETURNED.get(result)
-            if kind is not None and index < nret and announced is None:
+            if kind is not None and index < nret and announced is None and block + STRIDE < self._ram_end:
                 name = f"call{making.count}"
                 making.fresh.append((kind, Ref(f"${name}.rets[{index}]")))
         return Rtas(service.name, args, nret, announced, block, name=name)

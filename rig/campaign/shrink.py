@@ -16,8 +16,10 @@ Holds = Callable[[Program], bool]
 
 #: where seeded memory goes if it can
 PLAIN = 0x100_0000
-#: bytes past a seed that belong to it when it moves
+#: bytes around a seed that belong to it when it moves
 MARGIN = 64
+#: below is the agent's memory: an address above stays there
+AGENT_END = 0x80_0000
 
 
 def shrink(program: Sequence[Step], holds: Holds, deadline: Deadline) -> Program:
@@ -51,9 +53,15 @@ def _fewer(program: Program, holds: Holds, deadline: Deadline) -> Program:
 
 
 def _plainer(program: Program, holds: Holds, deadline: Deadline) -> Program:
-    """Take the first candidate that holds, again and again."""
+    """Numbers before memory: while much of it is filled, a smaller call shows as much as a larger one."""
     for at in range(len(program)):
-        while (plainer := _first(_candidates(program, at), holds, deadline)) is not None:
+        moved = _moved(program, at)
+        if moved is not None and not deadline.expired and holds(moved):
+            program = moved
+    for at in range(len(program)):
+        program = _numbers(program, at, holds, deadline)
+    for at in range(len(program)):
+        while (plainer := _first(_memory(program, at), holds, deadline)) is not None:
             program = plainer
     return program
 
@@ -62,50 +70,54 @@ def _first(candidates: Iterator[Program], holds: Holds, deadline: Deadline) -> P
     return next((one for one in candidates if not deadline.expired and holds(one)), None)
 
 
-def _candidates(program: Program, at: int) -> Iterator[Program]:
-    """Programs in which step ``at`` is plainer, the plainest first."""
+def _numbers(program: Program, at: int, holds: Holds, deadline: Deadline) -> Program:
+    """Make the arguments of step ``at`` small, one after another."""
     step = program[at]
-    match step:
-        case Seed():
-            moved = _moved(program, step)
-            if moved is not None:
-                yield moved
-            changed: Iterator[Step] = _seeds(step)
-        case Call():
-            changed = (replace(step, args=args) for args in _arguments(step.args))
-        case Rtas():
-            changed = (replace(step, args=args) for args in _arguments(step.args))
-        case _:
-            changed = iter(())
-    yield from ((*program[:at], one, *program[at + 1 :]) for one in changed)
-
-
-def _arguments(args: tuple[Value, ...]) -> Iterator[tuple[Value, ...]]:
-    if args and args[-1] == 0:
-        yield args[:-1]
-    for at, value in enumerate(args):
+    if not isinstance(step, Call | Rtas):
+        return program
+    for index, value in enumerate(step.args):
         if isinstance(value, int):
-            yield from ((*args[:at], plain, *args[at + 1 :]) for plain in smaller(value))
+
+            def still(value: int, program: Program = program, index: int = index) -> bool:
+                return not deadline.expired and holds(_with(program, at, index, value))
+
+            program = _with(program, at, index, _least(value, still))
+    return program
 
 
-def smaller(value: int) -> Iterator[int]:
-    """Smaller numbers to try: nothing, a little, half, without each of its bits, one less."""
-    yield from sorted(
-        {
-            candidate
-            for candidate in (
-                0,
-                1,
-                value >> 1,
-                *(value & ~(1 << bit) for bit in range(value.bit_length())),
-                value - 1,
-            )
-            if 0 <= candidate < value
-        }
-    )
+def _with(program: Program, at: int, index: int, value: int) -> Program:
+    """The program with another value for one argument of one step."""
+    step = program[at]
+    assert isinstance(step, Call | Rtas)
+    args = (*step.args[:index], value, *step.args[index + 1 :])
+    return (*program[:at], replace(step, args=args), *program[at + 1 :])
 
 
-def _seeds(seed: Seed) -> Iterator[Step]:
+def _least(value: int, holds: Callable[[int], bool]) -> int:
+    """A small number for which ``holds`` is true: nothing, or with bit after bit gone, or one less."""
+    floor = AGENT_END if value >= AGENT_END else 0
+    if value > floor and holds(floor):
+        return floor
+    before = -1
+    while value != before:
+        before = value
+        for bit in reversed(range(value.bit_length())):
+            candidate = value & ~(1 << bit)
+            if floor <= candidate < value and holds(candidate):
+                value = candidate
+        if value > floor and holds(value - 1):
+            value -= 1
+    return value
+
+
+def _memory(program: Program, at: int) -> Iterator[Program]:
+    """Programs in which a seed at ``at`` is shorter, or of plainer bytes."""
+    seed = program[at]
+    if isinstance(seed, Seed):
+        yield from ((*program[:at], one, *program[at + 1 :]) for one in _seeds(seed))
+
+
+def _seeds(seed: Seed) -> Iterator[Seed]:
     if seed.cells:
         return
     data = seed.data
@@ -120,8 +132,11 @@ def _seeds(seed: Seed) -> Iterator[Step]:
         yield replace(seed, data=counting)
 
 
-def _moved(program: Program, seed: Seed) -> Program | None:
-    """All that points into a seed's memory, moved to :data:`PLAIN` with it."""
+def _moved(program: Program, at: int) -> Program | None:
+    """All that points into the memory of a seed at ``at``, moved to :data:`PLAIN` with it."""
+    seed = program[at]
+    if not isinstance(seed, Seed):
+        return None
     start = seed.address
     if not isinstance(start, int) or start == PLAIN or any(_at(step) == PLAIN for step in program):
         return None

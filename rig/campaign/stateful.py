@@ -144,7 +144,7 @@ class Stateful:
         keep = False
         try:
             judge.play(Scenario("campaign", "", play, self._options))
-            keep = judge.result.reusable and not played.fragile
+            keep = judge.result.reusable and not (played.fragile or played.uncertain)
         except MachineError as error:
             played.error, played.failure = str(error), type(error).__name__
         finally:
@@ -221,6 +221,8 @@ class Played:
         self.error = self.failure = ""
         #: whether a later call may end QEMU for a reason that is known
         self.fragile = False
+        #: whether a service may have changed what a reset keeps although the model does not know
+        self.uncertain = False
         #: seconds in the guest
         self.guest = 0.0
         self._known = deviations
@@ -243,6 +245,7 @@ class Played:
     def observe(self, judged: Judged) -> None:
         """Look at one step."""
         self.guest += judged.outcome.seconds
+        self.uncertain = self.uncertain or "wrong-shape" in judged.expectation.facts
         for violation in judged.violations:
             deviation = self._known.explain(violation)
             # A window that was given up half-made ends QEMU when it is made again.

@@ -139,12 +139,18 @@ class Verification:
             expected = self.field.data[start : start + len(observed)]
             unequal = expected.view(np.uint64) != observed.view(np.uint64)
             if unequal.any():
-                positions = np.flatnonzero(unequal) * 8 + start
-                owners = {self.batch.owner(position): position for position in positions.tolist()}
-                for call in sorted(owners):
-                    opcode = int(self.batch.registers[0, call])
-                    yield Seen(Kind(opcode, 0, MEMORY), 1, call)
+                yield from self._owners(np.flatnonzero(unequal) * 8 + start)
                 expected[:] = observed
+
+    def _owners(self, positions: I64) -> Iterator[Seen]:
+        """One call of each opcode for the cells in which bytes are wrong: the one with the least to do."""
+        cells = np.unique(self.batch.cells_of(positions))
+        calls = [max(self.batch.companions(call)) for call in cells.tolist()]
+        registers = self.batch.registers[:, calls]
+        for opcode in np.unique(registers[0]).tolist():
+            same = np.flatnonzero(registers[0] == opcode)
+            least = calls[same[np.argmin(registers[4][same])]]
+            yield Seen(Kind(opcode, 0, MEMORY), len(same), least)
 
 
 def _kinds(numbers: I64, which: I64, opcodes: U64, calls: I64) -> Iterator[Seen]:

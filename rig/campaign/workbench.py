@@ -14,6 +14,7 @@ from rig.deadline import Deadline
 from rig.machine.build import Build
 from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
+from rig.model.memory import PAGE
 from rig.model.model import Model
 from rig.program import Call, MachineOptions, Step
 from rig.scenario.script import Playing, Scenario, Stage
@@ -70,6 +71,7 @@ class Workbench:
     def play(self, steps: Sequence[Step]) -> Replay:
         """Play a program and judge every step of it; raises :class:`MachineError`."""
         machine = self._ready()
+        _clean(machine)
         last: list[Judged] = []
         judge = Judge(machine, Model(machine.environment, self._revision), last.append)
         try:
@@ -116,6 +118,18 @@ class Workbench:
         if self._plays % PLAYS == 0:
             self._machine.reset()
         return self._machine
+
+
+def _clean(machine: Machine) -> None:
+    """Zero what earlier programs left, so that a program depends on nothing but its own seeds."""
+    environment, memory = machine.environment, machine.memory
+    ours = (environment.agent, environment.fdt)
+    for start, length in list(memory.extents()):
+        free = not any(region.overlaps(start, length) for region in ours)
+        for page in (start,) if free else range(start, start + length, PAGE):
+            size = length if free else PAGE
+            if free or not any(region.overlaps(page, PAGE) for region in ours):
+                memory.write(page, bytes(size))
 
 
 def scenario(name: str, summary: str, steps: Sequence[Step], options: MachineOptions) -> Scenario:

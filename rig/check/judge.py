@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from rig.check import orders
 from rig.check.compare import Comparison
 from rig.check.memory_diff import adopt
 from rig.check.violation import Reporter, Violation
 from rig.machine.errors import Timeout
+from rig.model.environment import Environment
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
 from rig.policy import Policy
-from rig.program import RESTART, Arrive, Await, Call, Host, Outcome, Ref, Seed, Step
+from rig.program import LOAD, MOVE, RESTART, SAVE, Arrive, Await, Call, Host, Outcome, Ref, Run, Seed, Step, Together
+from rig.scenario.reference import FromStep, parse
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Scenario, Stage
 from rig.target import Target
@@ -91,7 +94,9 @@ class Judge:
         self.model = model
         self.result = Judgement()
         self._observe = observe
-        self._comparison = Comparison(model.memory, machine.memory, RIG_OWNED, model.state.late)
+        self._comparison = Comparison(
+            model.memory, machine.memory, owned(machine.environment), model.state.late
+        )
         self._names = Names()
         self._batch: list[_Pending] = []
         self._touched: set[int] = set()
@@ -126,7 +131,8 @@ class Judge:
         """Execute steps in order; one outcome for each that was reached."""
         outcomes = [Outcome() for _ in steps]
         for position, step in enumerate(steps):
-            if _refers(step):
+            used = references(step)
+            if used and any(pending.step.name in used for pending in self._batch):
                 self._flush()
             if not self.result.reusable:
                 return outcomes[:position]
@@ -137,6 +143,9 @@ class Judge:
                         self._seed(resolved)
                     case Call():
                         self._call(resolved, step, outcomes, position)
+                    case Together():
+                        self._flush()
+                        outcomes[position] = self._together(resolved)
                     case _:
                         self._flush()
                         outcomes[position] = self._act(resolved, step)
@@ -160,18 +169,65 @@ class Judge:
             outcome = self.machine.host(action)
             if action.command == RESTART:
                 self._restarted()
+            elif action.command in (SAVE, LOAD, MOVE) and _succeeded(outcome):
+                self._travelled(action.command)
+            elif self.machine.environment.ram != self.model.state.environment.ram:
+                self.model.state.grow(self.machine.environment)
         case, violations = self._comparison.step(expectation, outcome, self._index)
         violations += _answered(action, expectation, outcome, self._index)
         self._names.record(step, outcome, self.machine.memory)
         self._conclude([(self._index, action, outcome, expectation, case, violations)])
         return outcome
 
+    def _together(self, step: Together) -> Outcome:
+        """Calls of several CPUs at once, which some order of them must explain, and routines."""
+        parts = [part for part in step.parts if isinstance(part, Call | Run)]
+        outcomes = self.machine.together(parts)
+        calls = {place: part for place, part in enumerate(parts) if isinstance(part, Call)}
+        free = [touched for part in parts if isinstance(part, Run) for touched in part.touches]
+        order = orders.explain(self.model, calls, outcomes, self.machine.memory, free)
+        made = {one.part: one for one in order or ()}
+        judged: list[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]] = []
+        for place, (part, outcome) in enumerate(zip(parts, outcomes, strict=True)):
+            if place in made:
+                expectation = orders.bare(made[place])
+            elif isinstance(part, Call):
+                expectation = self.model.expect(part)
+            else:
+                expectation = orders.routine(part, outcome)
+            case, violations = self._comparison.step(expectation, outcome, self._index)
+            judged.append((self._index, step, outcome, expectation, case, violations))
+        if order is None and all(outcome.ending == "returned" for outcome in outcomes):
+            violations += orders.unexplained(expectation, self._index)
+        for address, length in free:
+            adopt(self.model.memory, self.machine.memory, address, address + length)
+        self.result.calls += len(calls)
+        self._conclude(judged)
+        return replace(outcomes[-1], parts=tuple(outcomes))
+
+    def _travelled(self, how: str) -> None:
+        """Go on with what was saved, or with all of it in another process."""
+        if how == SAVE:
+            self.model.keep()
+        elif how == LOAD:
+            self.model.recall()
+        self.model.state.lasting = True
+        self._comparison = Comparison(
+            self.model.memory,
+            self.machine.memory,
+            owned(self.machine.environment),
+            self.model.state.late,
+        )
+
     def _restarted(self) -> None:
         """Go on with another process, whose memory is another and as QEMU made it."""
         self.model.restart(self.machine.environment)
         adopt(self.model.memory, self.machine.memory)
         self._comparison = Comparison(
-            self.model.memory, self.machine.memory, RIG_OWNED, self.model.state.late
+            self.model.memory,
+            self.machine.memory,
+            owned(self.machine.environment),
+            self.model.state.late,
         )
 
     def _seed(self, seed: Seed) -> None:
@@ -261,6 +317,17 @@ class Judge:
             self.result.returns[name, code] += 1
 
 
+def _succeeded(outcome: Outcome) -> bool:
+    return not (isinstance(outcome.answer, Mapping) and "error" in outcome.answer)
+
+
+def owned(environment: Environment) -> tuple[tuple[int, int], ...]:
+    """The ascending (start, end) ranges of RAM that are no business of a program's."""
+    if environment.options.firmware == "agent":
+        return RIG_OWNED
+    return tuple((region.start, region.end) for region in environment.busy)
+
+
 def _answered(
     action: Host | Await | Arrive, expectation: Expectation, outcome: Outcome, index: int
 ) -> list[Violation]:
@@ -288,11 +355,12 @@ def _answered(
     return report.violations
 
 
-def _refers(step: Step) -> bool:
-    """Whether a step uses a value that an earlier one returned."""
+def references(step: Step) -> frozenset[str]:
+    """The names of the steps whose results a step uses."""
     values = [getattr(step, name, ()) for name in ("opcode", "service", "address", "block", "nret", "nargs")]
     values += [*getattr(step, "args", ()), *getattr(step, "cells", ())]
-    return any(isinstance(value, Ref) for value in values)
+    parsed = [parse(value) for value in values if isinstance(value, Ref)]
+    return frozenset(one.step for one in parsed if isinstance(one, FromStep))
 
 
 def _granules(footprint: Sequence[tuple[int, int]] | None) -> set[int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,8 +65,6 @@ def command(
 
 def show(one: Compared) -> None:
     """The differences of one scenario, and who is right."""
-    if one.skipped:
-        click.echo(f"skipped {one.scenario}: {one.skipped}")
     if one.error:
         click.echo(f"error {one.scenario}")
         for line in one.error.splitlines():
@@ -102,16 +101,19 @@ def verdict(opinion: Opinion) -> str:
 
 
 def summary(compared: Sequence[Compared]) -> str:
-    """The counts."""
+    """Why anything was skipped, and the counts."""
+    skipped = Counter(one.skipped for one in compared if one.skipped)
+    lines = [f"skipped {count}: {reason}" for reason, count in sorted(skipped.items())]
     differing = [one for one in compared if one.differences]
     wrong = sum(one.unexplained for one in differing)
     known = sum(one.deviates and not one.unexplained for one in differing)
     same = sum(not (one.differences or one.skipped or one.error) for one in compared)
-    return (
+    counts = (
         f"{same} alike, {len(differing)} differ ({wrong} wrong, {known} by known deviations, "
-        f"{len(differing) - wrong - known} permitted), {sum(bool(one.skipped) for one in compared)} skipped, "
+        f"{len(differing) - wrong - known} permitted), {skipped.total()} skipped, "
         f"{sum(bool(one.error) for one in compared)} errors; {sum(one.steps for one in compared)} steps"
     )
+    return "\n".join([*lines, counts])
 
 
 def exit_code(compared: Sequence[Compared], strict: bool) -> int:

@@ -4,6 +4,7 @@
 # memory while a call is made: a call that fails to preserve a register must not change what is printed.
 
     .set TABLE_HIGH, 1                          # the table begins at 0x10000
+    .set START, 0x1000
     .set STATE, 0x8000
     .set RESULTS, 0x8100                        # r3..r12 as the last call left them
     .set H_PUT_TERM_CHAR, 0x58
@@ -16,7 +17,7 @@
     li r8, 1
     rldimi r9, r8, 63, 0                        # SF
     mtsrr1 r9
-    li r8, start@l
+    li r8, START
     mtsrr0 r8
     rfid
 
@@ -26,7 +27,7 @@
     .balign 0x20
     .endr
 
-    .org 0x1000
+    .org START
 start:
     lis r14, TABLE_HIGH
     li r15, 0
@@ -83,9 +84,8 @@ seed:                                           # address, length, bytes
     b next
 
 call:                                           # r3..r12
-    li r3, STATE@l
-    ori r3, r3, 0
-    clrldi r3, r3, 48
+    li r3, 0
+    ori r3, r3, STATE
     addi r4, r14, 80
     std r4, 0(r3)
     std r17, 8(r3)
@@ -240,7 +240,6 @@ put:                                            # the character in r6
     blr
 
 fault:                                          # an exception, or a table that cannot be read
-    lis r18, 0
     lis r3, TABLE_HIGH
     ld r18, 0(r3)
     .irp letter, 10, 'F', 'A', 'U', 'L', 'T', 10

@@ -13,7 +13,7 @@ from typing import Literal
 
 from rig.machine.errors import AgentError, LaunchError
 from rig.model.environment import Region
-from rig.program import Call
+from rig.program import Call, Run
 from rig.resources import image_root
 
 MAGIC = 0x5249474147454E54
@@ -196,17 +196,18 @@ class Codec:
 
     # ---- vectors and records -------------------------------------------------------------------------------
 
-    def registers(self, call: Call, full: bool) -> dict[str, int]:
-        """What the registers hold at entry: the call's, and the pattern for the rest.
+    def registers(self, part: Call | Run, full: bool) -> dict[str, int]:
+        """What the registers hold at entry: those of the call or routine, and the pattern for the rest.
 
         Raises :class:`ValueError` for a register that a vector of this kind does not load, for a value that
         does not fit, and for an unresolved reference.
         """
-        if len(call.args) > 9:
-            raise ValueError(f"{call.name or 'a call'} has {len(call.args)} arguments; r4..r12 hold nine")
+        own = (part.opcode, *part.args) if isinstance(part, Call) else ()
+        if len(own) > len(ARGUMENTS):
+            raise ValueError(f"{part.name or 'a call'} has {len(own) - 1} arguments; r4..r12 hold nine")
         values = dict(PATTERN) if full else {name: PATTERN[name] for name in ARGUMENTS}
-        arguments = zip(ARGUMENTS, (call.opcode, *call.args), strict=False)
-        for name, value in (*arguments, *call.registers.items()):
+        arguments = zip(ARGUMENTS, own, strict=False)
+        for name, value in (*arguments, *part.registers.items()):
             if name not in values:
                 raise ValueError(f"{name} is not loaded by a {'full' if full else 'lean'} vector")
             if not isinstance(value, int):
@@ -258,8 +259,8 @@ def capacity(full: bool) -> int:
     return (TABLES - BATCH) // (2 * size(full))
 
 
-def records_at(count: int, full: bool) -> int:
-    """Address of the first record of a batch of ``count`` calls, whose vectors begin at :data:`BATCH`."""
+def records_at(count: int, full: bool, at: int = BATCH) -> int:
+    """Address of the first record of a batch of ``count`` calls, whose vectors begin at ``at``."""
     if not 0 < count <= capacity(full):
         raise AgentError(f"a batch of {count} calls does not fit; at most {capacity(full)} do")
-    return BATCH + count * size(full)
+    return at + count * size(full)

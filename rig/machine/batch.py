@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from rig.machine import agent
 from rig.machine.errors import AgentError
-from rig.program import Call, Outcome
+from rig.machine.translation import Translation, state_of
+from rig.program import Call, Outcome, Run
 
 #: registers that a record shows and a vector does not load
 CARRIED = ("msr", "srr0", "srr1")
@@ -23,11 +24,30 @@ class Batch:
     befores: tuple[Mapping[str, int], ...]
     full: bool
     cpu: int
+    #: what MSR has besides the agent's bits, and the routine that makes the calls; 0 is the agent itself
+    msr: int = 0
+    routine: int = 0
+    #: address of the first vector
+    at: int = agent.BATCH
 
     @classmethod
-    def of(cls, calls: Sequence[Call], full: bool, cpu: int, codec: agent.Codec) -> Batch:
-        """The batch of resolved calls; raises :class:`ValueError` for a call that no vector can hold."""
-        return cls(tuple(codec.registers(call, full) for call in calls), full, cpu)
+    def of(
+        cls,
+        parts: Sequence[Call | Run],
+        codec: agent.Codec,
+        translation: Translation = "off",
+        *,
+        full: bool = True,
+        at: int = agent.BATCH,
+    ) -> Batch:
+        """The batch of resolved calls, all of one :func:`kind`, or of a routine.
+
+        Raises :class:`ValueError` for registers that no vector can hold.
+        """
+        cpu, msr, routine = kind(parts[0], translation)
+        if routine and not full:
+            raise ValueError("a call in another state than the agent's needs a full record")
+        return cls(tuple(codec.registers(part, full) for part in parts), full, cpu, msr, routine, at)
 
     @property
     def count(self) -> int:
@@ -37,7 +57,7 @@ class Batch:
     @property
     def records_at(self) -> int:
         """Address of the first record."""
-        return agent.records_at(self.count, self.full)
+        return agent.records_at(self.count, self.full, self.at)
 
     @property
     def unwritten(self) -> bytes:
@@ -69,7 +89,11 @@ class Batch:
             if self.full:
                 own = {"sprg0": agent.mailbox_at(self.cpu), "sprg1": self.records_at + index * size}
                 before = {**before, **carried, **own}
+                if "msr" in before:
+                    before["msr"] |= self.msr
                 carried.update({name: after[name] for name in carried})
+                if "msr" in carried:
+                    carried["msr"] &= ~self.msr
             outcomes.append(Outcome(registers=after, before=before, clock=last.clock))
         if last.ending == "returned":
             final = outcomes[-1]
@@ -78,7 +102,17 @@ class Batch:
         return [*outcomes, replace(last, before=self.befores[done] if done < self.count else {})]
 
 
-def seconds(calls: Sequence[Call], patience: float) -> float:
+def kind(part: Call | Run, translation: Translation) -> tuple[int, int, int]:
+    """CPU, additional bits of MSR, and address of the routine: what is the same throughout a batch."""
+    if isinstance(part, Run):
+        if not isinstance(part.address, int):
+            raise ValueError(f"the routine at {part.address} is a reference that was not resolved")
+        return part.cpu, 0, part.address
+    msr = state_of(translation, problem=part.problem)
+    return part.cpu, msr, agent.ELSEWHERE if msr else 0
+
+
+def seconds(calls: Sequence[Call | Run], patience: float) -> float:
     """How long a batch may take: the sum of its calls' own limits, plus ``patience`` if any has none."""
     own = sum(call.timeout for call in calls if call.timeout is not None)
     return own + (patience if any(call.timeout is None for call in calls) else 0.0)

@@ -13,45 +13,72 @@ from rig.program import MachineOptions
 #: what QEMU warns of under TCG unless it is turned off by name
 CAPABILITIES = "cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off"
 
+#: MiB by which the highest address of memory that can be plugged may miss a multiple of 1 GiB
+ROOM = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Wires:
-    """Chardev back ends of monitor, debugger and console, and the file that guest RAM is mapped from."""
+    """Chardev back ends of monitor, debugger and console, and the files that guest RAM is mapped from.
+
+    ``ram`` has a file for each of :func:`backends`.
+    """
 
     monitor: str
     debugger: str
     console: str
-    ram: str
+    ram: tuple[str, ...]
 
 
 #: for a person: gdb may attach on localhost:1234, monitor and console share the terminal
-BY_HAND = Wires("", "", "stdio,id=console,mux=on,signal=off", "/dev/shm/spapr-rig-ram")
+BY_HAND = Wires("", "", "stdio,id=console,mux=on,signal=off", ())
 
 
-def build_arguments(build: Build, options: MachineOptions, image: Path) -> list[str]:
-    """What does not depend on the wires."""
+def backends(options: MachineOptions) -> tuple[tuple[str, int], ...]:
+    """(id, MiB) of each back end of memory that the rig sees: RAM or its nodes, then what can be plugged."""
+    if not options.mapping:
+        return ()
+    nodes = tuple((f"node{number}", size) for number, size in enumerate(options.nodes))
+    dimms = tuple((f"dimm{number}", size) for number, size in enumerate(options.dimms))
+    return (nodes or (("ram", options.memory),)) + dimms
+
+
+def build_arguments(build: Build, options: MachineOptions, image: Path | None) -> list[str]:
+    """What does not depend on the wires; without ``image`` QEMU takes its own firmware."""
     arguments = ["-nodefaults", "-no-user-config", "-display", "none", "-S"]
     if options.no_shutdown:
         arguments.append("-no-shutdown")
     if build.data_dir is not None:
         arguments += ["-L", str(build.data_dir)]
-    arguments += ["-cpu", options.cpu, "-smp", options.smp, "-m", str(options.memory), "-bios", str(image)]
+    memory = str(options.memory)
+    if options.dimms:
+        memory += f"M,slots={len(options.dimms)},maxmem={options.memory + sum(options.dimms) + ROOM}M"
+    arguments += ["-cpu", options.cpu, "-smp", options.smp, "-m", memory]
+    if image is not None:
+        arguments += ["-bios", str(image)]
     for device in options.devices:
         arguments += ["-device", device]
     return [*arguments, *options.arguments]
 
 
-def compose(build: Build, options: MachineOptions, image: Path, wires: Wires) -> tuple[str, ...]:
+def compose(build: Build, options: MachineOptions, image: Path | None, wires: Wires) -> tuple[str, ...]:
     """The words that start QEMU.
 
     The console's ``spapr-vty`` comes before the options' own devices, so that its address is always the same.
     """
     machine = [options.machine, CAPABILITIES, *options.options]
     words = list(build.argv)
-    if options.mapping:
+    mapped = backends(options)
+    paths = wires.ram or tuple(f"/dev/shm/spapr-rig-{name}" for name, _ in mapped)
+    for (name, size), path in zip(mapped, paths, strict=False):
+        words += ["-object", f"memory-backend-file,id={name},size={size}M,mem-path={path},share=on"]
+    if options.mapping and not options.nodes:
         machine.append("memory-backend=ram")
-        ram = f"memory-backend-file,id=ram,size={options.memory}M,mem-path={wires.ram},share=on"
-        words += ["-object", ram]
+    elif options.nodes:
+        for number, size in enumerate(options.nodes):
+            if not options.mapping:
+                words += ["-object", f"memory-backend-ram,id=node{number},size={size}M"]
+            words += ["-numa", f"node,nodeid={number},memdev=node{number}"]
     words += ["-M", ",".join(machine)]
     if wires.monitor:
         words += ["-chardev", wires.monitor, "-mon", "chardev=monitor,mode=control"]

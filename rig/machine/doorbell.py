@@ -52,14 +52,20 @@ class Doorbell:
         self.idle = False
         self._request(vectors, records, count)
 
+    def start(self, cpu: int) -> int:
+        """Start the batch whose request is in a CPU's mailbox already; its sequence number."""
+        self.idle = False
+        self._live.sequence += 1
+        self._ram[(agent.mailbox_at(cpu) + agent.AT_SEQUENCE) // 8] = self._stored(self._live.sequence)
+        return self._live.sequence
+
     def _request(self, vectors: int, records: int, count: int) -> None:
         live = self._live
-        live.sequence += 1
         live.memory.write(
             agent.MAILBOX + agent.AT_REQUEST, live.codec.request(vectors, records, count, full=False)
         )
         # Last, and in one store: the agent may look at any moment.
-        self._ram[(agent.MAILBOX + agent.AT_SEQUENCE) // 8] = self._stored(live.sequence)
+        self.start(0)
 
     def _stored(self, value: int) -> int:
         """A doubleword of the agent as this host reads it."""

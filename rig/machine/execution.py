@@ -10,10 +10,12 @@ from collections.abc import Mapping
 
 from rig.deadline import Deadline
 from rig.machine import agent
+from rig.machine.batch import Batch
 from rig.machine.debugger import Stop
 from rig.machine.errors import AgentError, Hung, MachineError, Timeout
 from rig.machine.launch import Running
 from rig.machine.memory import Saved
+from rig.machine.translation import SEGMENT
 from rig.policy import Policy
 from rig.program import Ending, Event, MachineOptions
 from rig.target import GuestMemory
@@ -56,6 +58,7 @@ class Execution:
         self.copies = copies
         self.codec = codec
         #: whether there are further CPUs, so that QEMU may be busy although the one in question does nothing
+        self.translation = options.translation
         self.company = options.smp != "1"
         #: run states that will not pass
         self.standing = Policy.of(options).standing
@@ -78,16 +81,26 @@ class Execution:
         """Make the mailbox of a CPU that does not run ready for its next start."""
         self.memory.write(agent.mailbox_at(cpu), self.codec.blank())
 
-    def post(self, vectors: bytes, count: int, full: bool, cpu: int = 0) -> None:
-        """Put a batch where the agent of that CPU finds it when it runs next."""
+    def post(self, batch: Batch, vectors: bytes) -> None:
+        """Put a batch where the agent of its CPU finds it when it runs next."""
         if self.live.debugger.running:
             raise MachineError("the guest is still at an earlier batch: reset the machine first")
+        self.place(batch, vectors)
         self.sequence += 1
-        self.memory.write(agent.BATCH, vectors)
-        request = self.codec.request(agent.BATCH, agent.records_at(count, full), count, full)
-        mailbox = agent.mailbox_at(cpu)
-        self.memory.write(mailbox + agent.AT_REQUEST, request)
-        self.memory.write(mailbox + agent.AT_SEQUENCE, self.codec.sequence(self.sequence))
+        self.memory.write(
+            agent.mailbox_at(batch.cpu) + agent.AT_SEQUENCE, self.codec.sequence(self.sequence)
+        )
+
+    def place(self, batch: Batch, vectors: bytes) -> None:
+        """Put a batch and all of its request into memory but the sequence number, which starts it."""
+        mailbox = agent.mailbox_at(batch.cpu)
+        segment = SEGMENT if self.translation == "hash" and batch.msr else 0
+        self.memory.write(batch.at, vectors)
+        self.memory.write(
+            mailbox + agent.AT_REQUEST,
+            self.codec.request(batch.at, batch.records_at, batch.count, batch.full, batch.msr),
+        )
+        self.memory.write(mailbox + agent.AT_ELSEWHERE, self.codec.elsewhere(batch.routine, segment))
 
     def resume(self, deadline: Deadline) -> None:
         """Let the guest run."""
@@ -229,11 +242,13 @@ class Execution:
             self.listen(QUIET)  # the event that tells why may still be on its way
         if (ending := self._standing(deadline)) is not None:
             return ending
-        if (status := self.status()) != "debug" or stop.pc not in (agent.DONE, agent.FAULT):
+        # An exception takes a little-endian CPU to big-endian code, whose registers gdb shows reversed.
+        pc = stop.pc if stop.pc in (agent.DONE, agent.FAULT) else _reversed(stop.pc)
+        if (status := self.status()) != "debug" or pc not in (agent.DONE, agent.FAULT):
             raise AgentError(
                 f"the guest stopped where it should not: {stop}, run state {status}; {self.mailbox()}"
             )
-        return self._landing(stop.pc, stop.cpu - 1, cpu)
+        return self._landing(pc, stop.cpu - 1, cpu)
 
     def _landing(self, pc: int, cpu: int, awaited: int) -> Ending | None:
         """A CPU is at one of the agent's stop labels while another, or itself, is waited for."""
@@ -277,6 +292,10 @@ class Execution:
         else:
             self.late = f"the monitor answers: {status}"
         return "running"
+
+
+def _reversed(register: int) -> int:
+    return int.from_bytes(register.to_bytes(8, "little"), "big")
 
 
 def matches(event: Event, name: str, data: Mapping[str, object]) -> bool:

@@ -1,5 +1,7 @@
 """Files that a machine's arguments ask for: ``{file nvram 65536}`` is the path of one of 65536 zero bytes.
 
+A third word is the byte, in hexadecimal, that it is filled with instead.
+
 They lie in the machine's own directory and outlive its QEMU, so that another can be started on them.
 """
 
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from rig.program import MachineOptions
 
-_WANTED = re.compile(r"\{file (?P<name>[a-z][a-z0-9-]*) (?P<size>[0-9]+)\}")
+_WANTED = re.compile(r"\{file (?P<name>[a-z][a-z0-9-]*) (?P<size>[0-9]+)(?: (?P<fill>[0-9a-f]{2}))?\}")
 
 
 def place(options: MachineOptions, directory: Path) -> MachineOptions:
@@ -23,7 +25,10 @@ def place(options: MachineOptions, directory: Path) -> MachineOptions:
         if not file.exists():
             directory.mkdir(parents=True, exist_ok=True)
             with file.open("wb") as new:
-                new.truncate(int(match["size"]))
+                if match["fill"]:
+                    new.write(bytes.fromhex(match["fill"]) * int(match["size"]))
+                else:
+                    new.truncate(int(match["size"]))
         return os.fspath(file).replace(",", ",,")
 
     if not any(_WANTED.search(word) for word in options.arguments):

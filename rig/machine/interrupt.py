@@ -64,7 +64,9 @@ class Interruption:
             if cpu or self.after["pc"] in (ENTRY, before["pc"]):
                 # Going on at the stop label itself, a CPU would stop there at once.
                 pc = agent.PAST_DONE if before["pc"] == agent.DONE else before["pc"]
-                self._debugger.assign({"pc": pc, "msr": before["msr"], "r3": before["r3"]}, self._deadline, cpu)
+                self._debugger.assign(
+                    {"pc": pc, "msr": before["msr"], "r3": before["r3"]}, self._deadline, cpu
+                )
         if self.after["pc"] in (ENTRY, self.before["pc"]):
             return "returned"
         self._live.resume(self._deadline)

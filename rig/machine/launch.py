@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from rig.deadline import Deadline
 from rig.machine import agent
 from rig.machine.build import Build
-from rig.machine.command_line import Wires, compose
+from rig.machine.command_line import Wires, backends, compose
 from rig.machine.debugger import Debugger
 from rig.machine.errors import LaunchError, MachineError, Refused
 from rig.machine.memory import Anonymous
@@ -43,8 +44,8 @@ class Running:
     monitor: Monitor
     debugger: Debugger
     console: Console | None
-    #: guest RAM, when it is mapped
-    ram: Anonymous | None
+    #: guest RAM as far as it is mapped, by the back end's id
+    ram: Mapping[str, Anonymous]
     #: where pmemsave puts its copies
     copies: Anonymous
     _parts: contextlib.ExitStack
@@ -66,21 +67,26 @@ class Running:
 
 
 def launch(
-    build: Build, options: MachineOptions, directory: Path, image: Path, deadline: Deadline
+    build: Build,
+    options: MachineOptions,
+    directory: Path,
+    image: Path | None,
+    deadline: Deadline,
+    stops: tuple[int, ...] = (agent.DONE, agent.FAULT),
 ) -> tuple[Running, tuple[str, ...]]:
     """Start everything; the machine with its command line.
 
-    Logs go into ``directory``.  Raises :class:`LaunchError` or another :class:`MachineError` and then leaves
-    nothing behind.
+    Logs go into ``directory``; gdb breaks at ``stops``; without ``image`` the build's own firmware runs.
+    Raises :class:`LaunchError` or another :class:`MachineError` and then leaves nothing behind.
     """
     with contextlib.ExitStack() as parts:
         directory.mkdir(parents=True, exist_ok=True)
         # Mode 0700, and short: a socket's path has at most 108 bytes.
         private = Path(tempfile.mkdtemp(prefix=f"rig-{os.getpid()}-", dir="/tmp"))
         parts.callback(shutil.rmtree, private, ignore_errors=True)
-        ram = Anonymous("rig-ram", options.memory << 20) if options.mapping else None
+        ram = {name: Anonymous(f"rig-{name}", size << 20) for name, size in backends(options)}
         copies = Anonymous("rig-copies", 0)
-        for file in filter(None, (copies, ram)):
+        for file in (copies, *ram.values()):
             parts.callback(file.close)
 
         monitor_end, monitor_theirs = socket.socketpair()
@@ -100,11 +106,11 @@ def launch(
                 f"socket,id=monitor,fd={monitor_theirs.fileno()}",
                 f"socket,id=debugger,fd={stub.fileno()},server=on,wait=off",
                 f"socket,id=console,fd={console_theirs.fileno()},logfile={transcript}",
-                ram.path if ram else "",
+                tuple(file.path for file in ram.values()),
             )
             words = compose(build, options, image, wires)
             inherited = [monitor_theirs.fileno(), stub.fileno(), copies.fd]
-            inherited += [ram.fd] if ram else []
+            inherited += [file.fd for file in ram.values()]
             inherited += [console_theirs.fileno()] if options.console else []
             with (directory / "stdout.log").open("ab") as output:
                 process = Process(words, stderr=directory / "stderr.log", stdout=output, pass_fds=inherited)
@@ -122,7 +128,7 @@ def launch(
             parts.callback(console.close)
         try:
             monitor.connect(deadline)
-            debugger.connect(private / "gdb", (agent.DONE, agent.FAULT), deadline)
+            debugger.connect(private / "gdb", stops, deadline)
             shutil.rmtree(private)
         except MachineError as error:
             process.wait(Deadline(0.5))  # the connection ends a moment before the process

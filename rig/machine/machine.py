@@ -17,8 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
-from rig.machine import agent, command_line, device_tree
-from rig.machine.batch import CARRIED, Batch, seconds
+from rig.machine import agent, command_line, device_tree, together, travel
+from rig.machine import translation as mmu
+from rig.machine.batch import CARRIED, Batch, kind, seconds
 from rig.machine.build import Build
 from rig.machine.debugger import Debugger
 from rig.machine.doorbell import Doorbell
@@ -27,13 +28,29 @@ from rig.machine.execution import ANSWER, Execution, matches
 from rig.machine.files import place
 from rig.machine.interrupt import Interruption
 from rig.machine.launch import LOGS, Running, launch
-from rig.machine.memory import ByDebugger, Mapped, Saved
+from rig.machine.memory import ByDebugger, Mapped, Saved, mapped
+from rig.machine.translation import Translation
 from rig.model.environment import Environment, Node, Region
-from rig.program import RESTART, Arrive, Await, Call, Ending, Event, Host, MachineOptions, Outcome
+from rig.program import (
+    LOAD,
+    MOVE,
+    RESTART,
+    SAVE,
+    Arrive,
+    Await,
+    Call,
+    Ending,
+    Event,
+    Host,
+    MachineOptions,
+    Outcome,
+    Run,
+)
 from rig.target import GuestMemory
 
 if TYPE_CHECKING:  # imported while QEMU starts
     from rig.machine.console import Console
+    from rig.picture import Picture
 
 #: seconds for a call without a limit of its own, and for a reset
 PATIENCE = 20.0
@@ -58,6 +75,10 @@ class Machine:
         self.build = build
         self.options = options
         self.logs: Mapping[str, Path] = {name: directory / name for name in LOGS}
+        #: the build that the state can be moved to, besides its own
+        self.newer: Build | None = None
+        #: PNG files by name: what :meth:`screen` kept since the last start or reset
+        self.pictures: dict[str, Path] = {}
         #: registers at the agent's entry: r1, r3..r7, msr
         self.boot: Mapping[str, int] = {}
         self.command_line: tuple[str, ...] = ()
@@ -70,6 +91,9 @@ class Machine:
         self._running: Running | None = None
         self._execution: Execution | None = None
         self._environment: Environment | None = None
+        self._mapped: Mapped | None = None
+        #: memory that was plugged, by its back end's id
+        self._plugged: dict[str, Region] = {}
         #: by CPU: registers that only a record holds, as they stood at the last stop
         self._carried: dict[int, dict[str, int]] = {}
         #: the batch during which the machine was suspended
@@ -98,16 +122,22 @@ class Machine:
             running, self.command_line = launch(self.build, options, self._directory, image, self._start_by)
             self._running = running
             try:
-                size = self.options.memory << 20
-                by_debugger = ByDebugger(running.debugger, size)
-                saved = Saved(running.monitor, by_debugger, running.copies, size)
-                mapped = {} if running.ram is None else {"mapping": Mapped(running.ram, size)}
-                self.memories = {**mapped, "pmemsave": saved, "gdb": by_debugger}
-                self._execution = Execution(running, self.memory, saved, self._codec, self.options)
+                self._plugged = {}
+                self._adopt(running)
                 self._arrive(self._start_by)
             except BaseException:
                 self.close()
                 raise
+
+    def _adopt(self, running: Running) -> None:
+        """Reach memory and guest of a QEMU that was launched."""
+        size = self.options.memory << 20
+        by_debugger = ByDebugger(running.debugger, size)
+        saved = Saved(running.monitor, by_debugger, running.copies, size)
+        self._mapped = mapped(running.ram, self.options)
+        seen: dict[str, GuestMemory] = {} if self._mapped is None else {"mapping": self._mapped}
+        self.memories = {**seen, "pmemsave": saved, "gdb": by_debugger}
+        self._execution = Execution(running, self.memory, saved, self._codec, self.options)
 
     def close(self) -> None:
         """End QEMU and everything that belongs to it.  May be called twice."""
@@ -163,6 +193,15 @@ class Machine:
             raise MachineError("the machine has no console: its options say console=False")
         return console
 
+    def screen(self, name: str) -> Picture:
+        """What is on the screen of a machine with a display device; kept as the picture ``name``."""
+        from rig.machine.screen import photograph
+
+        with self._blamed():
+            picture, file = photograph(self._live.live.monitor, self._directory, name)
+        self.pictures[file.name] = file
+        return picture
+
     @property
     def memory(self) -> GuestMemory:
         """RAM by the best way there is."""
@@ -187,13 +226,44 @@ class Machine:
         can set and show registers other than r3..r12.
         """
         outcomes: list[Outcome] = []
-        for cpu, run in groupby(calls, key=lambda call: call.cpu):
+        translation = self.options.translation
+        for _, run in groupby(calls, key=lambda call: kind(call, translation)):
             while part := list(islice(run, agent.capacity(full))):
                 with self._blamed():
-                    outcomes += self._batch(part, full, cpu)
+                    outcomes += self._batch(part, translation, full=full)
                 if outcomes[-1].ending != "returned":
                     return outcomes
         return outcomes
+
+    def together(self, parts: Sequence[Call | Run]) -> list[Outcome]:
+        """Execute calls and routines of several CPUs at once; one outcome for each part.
+
+        Needs a mapping when there is more than one CPU.  When the ending is not ``returned`` the parts that
+        have not ended all have it.
+        """
+        shares = {cpu: [part for part in parts if part.cpu == cpu] for cpu in {part.cpu for part in parts}}
+        translation = self.options.translation
+        for share in shares.values():
+            if len({kind(part, translation) for part in share}) > 1:
+                raise ValueError("at once a CPU has either calls, all in one state, or one routine")
+        with self._blamed():
+            if len(shares) == 1:
+                return self._batch(parts, translation)
+            if not isinstance(self.memory, Mapped):
+                raise MachineError("several CPUs at once need a mapping of the machine's memory")
+            live, began = self._live, _now()
+            areas = together.areas(sorted(shares))
+            batches = [
+                Batch.of(share, self._codec, translation, at=areas[cpu]) for cpu, share in shares.items()
+            ]
+            ending = together.run(batches, live, self.memory.mapping(), Deadline(seconds(parts, PATIENCE)))
+            last = self._left(began, ending)
+            found: dict[int, Iterator[Outcome]] = {}
+            for batch in batches:
+                records = self._records(batch.count, batch.full, batch.at)
+                carried = self._carried.setdefault(batch.cpu, {})
+                found[batch.cpu] = iter(batch.outcomes(records, last, carried, self._codec))
+            return [next(found[part.cpu], last) for part in parts]
 
     def host(self, action: Host) -> Outcome:
         """Carry out a QMP command.
@@ -206,6 +276,8 @@ class Machine:
         deadline = Deadline(PATIENCE if action.timeout is None else action.timeout)
         if action.command == RESTART:
             return self._restart(deadline)
+        if action.command in (SAVE, LOAD, MOVE):
+            return self._travel(action, deadline)
         with self._blamed():
             live, began = self._live, _now()
             ending: Ending = "returned"
@@ -222,8 +294,11 @@ class Machine:
                 elif action.command == "system_wakeup" and self._asleep is not None:
                     ending = live.settle(deadline, self._asleep.cpu)
                     woken = self._finished(self._asleep, ending, began)[-1]
+                elif action.command == "system_powerdown":
+                    live.expect_event("POWERDOWN", {}, deadline)  # QEMU's main loop sends it after the answer
                 elif action.command == "device_add":
                     self.debugger.rearm(deadline)  # it may have been a CPU
+                    self._find_plugged(deadline)
                 elif action.command == "quit":
                     live.live.process.wait(deadline)
                 elif nmi is not None and (ending := nmi.take()) == "reset":
@@ -270,6 +345,7 @@ class Machine:
             assert isinstance(memory, Mapped | Saved)
             memory.clear()
             live.landed = False
+            self.pictures.clear()
             live.take_events("reset")
             live.live.monitor.execute("system_reset", None, deadline)
             live.expect_event("RESET", {}, deadline)
@@ -285,7 +361,7 @@ class Machine:
         No record is prepared and none is looked at: the fast way, for campaigns.  :meth:`finish` must follow.
         """
         with self._blamed():
-            self._live.post(vectors, count, full)
+            self._live.post(Batch(({},) * count, full, 0), vectors)
             self._live.resume(Deadline(ANSWER))
 
     def finish(self, count: int, deadline: Deadline, *, full: bool = False) -> tuple[Ending, bytes]:
@@ -313,14 +389,17 @@ class Machine:
                 bell.recall()
                 self._recent = self._live.take_events("returned")
 
-    def _batch(self, calls: Sequence[Call], full: bool, cpu: int) -> list[Outcome]:
-        batch = Batch.of(calls, full, cpu, self._codec)
+    def _batch(
+        self, parts: Sequence[Call | Run], translation: Translation, *, full: bool = True
+    ) -> list[Outcome]:
+        batch = Batch.of(parts, self._codec, translation, full=full)
+        cpu = batch.cpu
         vectors = batch.vectors(self._codec)
-        deadline = Deadline(seconds(calls, PATIENCE))
+        deadline = Deadline(seconds(parts, PATIENCE))
         live, began = self._live, _now()
         try:
             self.memory.write(batch.records_at, batch.unwritten)
-            live.post(vectors, batch.count, full, cpu)
+            live.post(batch, vectors)
             live.resume(deadline)
             ending = live.settle(deadline, cpu)
         except MachineError:
@@ -336,14 +415,14 @@ class Machine:
     def _finished(self, batch: Batch, ending: Ending, began: tuple[float, float]) -> list[Outcome]:
         """The outcomes of a batch, as far as there are records."""
         self._asleep = batch if ending == "suspended" else None
-        records = self._records(batch.count, batch.full)
+        records = self._records(batch.count, batch.full, batch.at)
         carried = self._carried.setdefault(batch.cpu, {})
         return batch.outcomes(records, self._left(began, ending), carried, self._codec)
 
-    def _records(self, count: int, full: bool) -> bytes:
+    def _records(self, count: int, full: bool, at: int = agent.BATCH) -> bytes:
         if not self.alive and "mapping" not in self.memories:
             return b""
-        return self.memory.read(agent.records_at(count, full), count * agent.size(full))
+        return self.memory.read(agent.records_at(count, full, at), count * agent.size(full))
 
     # ---- steps ---------------------------------------------------------------------------------------------
 
@@ -372,6 +451,13 @@ class Machine:
         for cpu in range(1, agent.CPUS if live.company else 1):
             live.vacate(cpu)
         self._environment = self._look_around()
+        self._translate()
+
+    def _translate(self) -> None:
+        """Bring the translation that the options ask for into force."""
+        wanted = self.options.translation
+        if calls := mmu.prepare(wanted, self.environment, self.memory):
+            mmu.check(wanted, [outcome.registers["r3"] for outcome in self._batch(calls, "off")])
 
     def _restart(self, deadline: Deadline) -> Outcome:
         began = _now()
@@ -379,6 +465,47 @@ class Machine:
         self._start_by = deadline
         self.start()
         return replace(self._left(began, "reset"), answer={"return": {}})
+
+    def _travel(self, action: Host, deadline: Deadline) -> Outcome:
+        """Keep the state, bring it back, or go on with it in another QEMU."""
+        began, live = _now(), self._live
+        answer: object = {"return": {}}
+        with self._blamed():
+            try:
+                if action.command == SAVE:
+                    travel.save(live, self._directory, deadline)
+                elif action.command == LOAD:
+                    travel.load(live, deadline)
+                    live.copies.forget()
+                else:
+                    self._move(action.arguments, deadline)
+            except Refused as error:
+                answer = {"error": {"class": error.error_class, "desc": error.description}}
+            travel.drop_events(self._live)
+            return replace(self._left(began, "returned"), answer=answer)
+
+    def _move(self, arguments: Mapping[str, object], deadline: Deadline) -> None:
+        """Go on in another QEMU with memory and state of this one, which ends; it goes on when that fails."""
+        build = self.newer if arguments.get("to") == "newer" else self.build
+        if build is None:
+            raise MachineError("the machine was given no other build to move to")
+        source, running, memories, sight = self._live, self._running, self.memories, self._mapped
+        image = self._image or agent.image(self.options.endian)
+        options = place(self.options, self._directory)
+        options = replace(options, arguments=(*options.arguments, "-incoming", "defer"))
+        folder = self._directory / f"moved-{source.sequence}"
+        destination, words = launch(build, options, folder, image, deadline)
+        try:
+            self._adopt(destination)
+            travel.move(source, self._live, str(arguments.get("route", "file")), folder, deadline)
+        except BaseException:
+            self._execution, self.memories, self._mapped = source, memories, sight
+            destination.close(politely=False)
+            raise
+        self._running, self.build, self.command_line = destination, build, words
+        self.logs = {name: folder / name for name in LOGS}
+        assert running is not None
+        running.close()
 
     def _join(self, cpu: int, deadline: Deadline) -> Outcome:
         """Let a CPU that was started come to the agent, which tells what it was started with."""
@@ -404,8 +531,24 @@ class Machine:
                     f"no device tree at {at:#x}, where r3 pointed at entry: {error}"
                 ) from error
             fdt, tree = Region(0, 0), Node("")
-        ram = device_tree.memory(tree) or (Region(0, self.options.memory << 20),)
+        built_in = device_tree.memory(tree) or (Region(0, self.options.memory << 20),)
+        ram = tuple(sorted({*built_in, *self._plugged.values()}, key=lambda region: region.start))
         return Environment(ram, agent.REGION, fdt, tree, self.build.version, self.options)
+
+    def _find_plugged(self, deadline: Deadline) -> None:
+        """Look where memory was plugged, and see it from now on."""
+        if self._mapped is None or not self.options.dimms:
+            return
+        answer = self._live.live.monitor.execute("query-memory-devices", None, deadline)
+        assert isinstance(answer, Sequence)
+        for device in answer:
+            name = str(device["data"]["memdev"]).rpartition("/")[2]
+            if name in self._live.live.ram and name not in self._plugged:
+                region = Region(int(device["data"]["addr"]), int(device["data"]["size"]))
+                self._mapped.attach(self._live.live.ram[name], region.start, region.length)
+                self._plugged[name] = region
+                ram = tuple(sorted((*self.environment.ram, region), key=lambda region: region.start))
+                self._environment = replace(self.environment, ram=ram)
 
     def _left(self, began: tuple[float, float], ending: Ending) -> Outcome:
         """The outcome of a step, registers excepted."""

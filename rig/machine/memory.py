@@ -9,10 +9,11 @@ import ctypes
 import errno
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
+from rig.program import MachineOptions
 
 if TYPE_CHECKING:  # their libraries are imported while QEMU starts
     from rig.machine.debugger import Debugger
@@ -68,7 +69,7 @@ class Anonymous:
             data += more
         return data.ljust(length, b"\0")
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put ``data`` at ``offset``; raises :class:`OSError` when memory is full."""
         view = memoryview(data)
         while view:
@@ -90,37 +91,73 @@ class Anonymous:
 
 
 class Mapped:
-    """RAM that QEMU maps from a file which the rig reads and writes directly; no call to QEMU is involved.
+    """RAM that QEMU maps from files which the rig reads and writes directly; no call to QEMU is involved.
 
     It still can be read when QEMU is dead.  Writes are for data: QEMU does not learn of them, so code that it
     has translated already stays as it was (write code by the debugger's memory).
     """
 
     def __init__(self, file: Anonymous, size: int) -> None:
-        self._file = file
-        self.size = size
+        #: (first address, bytes, file), ascending
+        self._banks = [(0, size, file)]
+
+    def attach(self, file: Anonymous, start: int, size: int) -> None:
+        """A further file, which QEMU maps at ``start``; raises :class:`ValueError` where there is RAM."""
+        if any(start < at + length and at < start + size for at, length, _ in self._banks):
+            raise ValueError(f"{start:#x}..{start + size:#x} is RAM already")
+        self._banks = sorted([*self._banks, (start, size, file)], key=lambda bank: bank[0])
+
+    def _pieces(self, address: int, length: int) -> Iterator[tuple[Anonymous, int, int]]:
+        """(file, offset, bytes) of a range, all of which must be RAM."""
+        at, end = address, address + length
+        found = []
+        for start, size, file in self._banks:
+            if start <= at < start + size:
+                found.append((file, at - start, min(end, start + size) - at))
+                at += found[-1][2]
+        if length < 0 or at != end:
+            raise ValueError(f"{address:#x}..{end:#x} is not all RAM")
+        return iter(found)
 
     def read(self, address: int, length: int) -> bytes:
         """The bytes at ``address``; raises :class:`ValueError` outside RAM."""
-        _check(address, length, self.size)
-        return self._file.read(address, length)
+        return b"".join(file.read(offset, size) for file, offset, size in self._pieces(address, length))
 
     def write(self, address: int, data: bytes) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
-        _check(address, len(data), self.size)
-        self._file.write(address, data)
+        view = memoryview(data)
+        for file, offset, size in self._pieces(address, len(data)):
+            file.write(offset, view[:size])
+            view = view[size:]
 
     def mapping(self) -> mmap.mmap:
-        """A mapping of one's own, for arrays over guest memory.  Reading a hole through it fills the hole."""
-        return mmap.mmap(self._file.fd, self.size)
+        """A mapping of one's own of the RAM at 0, for arrays.  Reading a hole through it fills the hole."""
+        _, size, file = self._banks[0]
+        return mmap.mmap(file.fd, size)
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """Pages that anyone ever touched."""
-        return self._file.extents(self.size)
+        for start, size, file in self._banks:
+            for offset, length in file.extents(size):
+                yield start + offset, length
 
     def clear(self) -> None:
         """Make all of RAM zero and untouched."""
-        self._file.punch(self.size)
+        for _, size, file in self._banks:
+            file.punch(size)
+
+
+def mapped(files: Mapping[str, Anonymous], options: MachineOptions) -> Mapped | None:
+    """The RAM that a machine starts with, one node after the other; ``None`` when nothing of it is mapped."""
+    if not options.mapping:
+        return None
+    if not options.nodes:
+        return Mapped(files["ram"], options.memory << 20)
+    memory, at = Mapped(files["node0"], options.nodes[0] << 20), options.nodes[0] << 20
+    for number, size in enumerate(options.nodes[1:], 1):
+        memory.attach(files[f"node{number}"], at, size << 20)
+        at += size << 20
+    return memory
 
 
 class ByDebugger:

@@ -7,6 +7,7 @@ a build that took an argument for an effective address would reach memory that i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -45,11 +46,16 @@ SEGMENT = VSID << 12 | 0x110
 ALIASES = range(0x100, 0x110)
 
 
-def msr(translation: Translation, *, problem: bool) -> int:
-    """What a call is made with in MSR besides what the agent has; problem state brings EE, IR and DR."""
+def state_of(translation: Translation, *, problem: bool) -> int:
+    """What MSR has while a call is made, besides what the agent has; problem state brings EE, IR and DR."""
     if problem and translation == "off":
         raise ValueError("a call in problem state needs a machine with translation: hash or radix")
     return 0 if translation == "off" else MSR_IR | MSR_DR | ((MSR_PR | MSR_EE) if problem else 0)
+
+
+def translatable(translation: Translation, cpu: str) -> bool:
+    """Whether CPUs of this model have such a translation: radix came with POWER9."""
+    return translation != "radix" or re.match(r"power([5-8]|5\+)(?!\d)", cpu.lower()) is None
 
 
 def prepare(translation: Translation, environment: Environment, memory: GuestMemory) -> Sequence[Call]:
@@ -69,14 +75,14 @@ def check(translation: Translation, codes: Sequence[int]) -> None:
     """Raise :class:`AgentError` unless every one of the hypercalls succeeded."""
     failed = [code for code in codes if code]
     if failed:
-        raise AgentError(f"{translation} translation could not be set up: a hypercall returned {failed[0]:#x}")
+        raise AgentError(
+            f"{translation} translation could not be set up: a hypercall returned {failed[0]:#x}"
+        )
 
 
 def _enter(page: int, real: int, environment: Environment) -> Call:
     """Map an effective page of segment 0 to a real page."""
-    shift = next(
-        cells[1] for _, node in environment.tree.walk() if (cells := node.cells("ibm,pft-size"))
-    )
+    shift = next(cells[1] for _, node in environment.tree.walk() if (cells := node.cells("ibm,pft-size")))
     group = (VSID ^ page) & ((1 << shift - 7) - 1)
     high = VSID << 12 | page & ~0x7F | 0x5  # a large page, valid
     low = real << PAGE_SHIFT | 0x1192  # 64 KiB, referenced and changed, memory coherent, all access

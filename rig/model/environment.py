@@ -75,6 +75,8 @@ class Environment:
     #: QEMU version as (major, minor, micro)
     version: tuple[int, ...] = ()
     options: MachineOptions = MachineOptions()
+    #: where a guest other than the agent works between calls, ascending: nothing is known of what is there
+    busy: tuple[Region, ...] = ()
 
     @cached_property
     def tokens(self) -> Mapping[str, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from rig.model import rtas
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.hypercall import State
-from rig.program import RESTART, Ending, Host
+from rig.program import LOAD, MOVE, RESTART, SAVE, Ending, Host
 
 #: gives the expectation for a host action in a state; must not change the state
 HostReference = Callable[[Host, State], Expectation]
@@ -32,6 +32,9 @@ def emits(*events: ExpectedEvent, ending: Ending = "returned") -> HostReference:
 #: event.
 MACHINE: Mapping[str, HostReference] = {
     RESTART: emits(ending="reset"),
+    SAVE: emits(),
+    LOAD: emits(),
+    MOVE: emits(),
     "system_reset": emits(ExpectedEvent("RESET", {"guest": False}), ending="reset"),
     "system_powerdown": emits(ExpectedEvent("POWERDOWN")),
     "system_wakeup": emits(ExpectedEvent("WAKEUP")),

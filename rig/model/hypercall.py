@@ -109,6 +109,8 @@ class State:
         #: events of earlier steps that may still come, because QEMU sends them at most once a second
         self.late: set[str] = set()
         self._families: dict[type, FamilyState] = {}
+        #: whether something else changed that outlives a reset
+        self.lasting = False
 
     def of(self, family: type[S]) -> S:
         """The state of one family, made when it is first asked for."""
@@ -121,7 +123,13 @@ class State:
     @property
     def altered(self) -> bool:
         """Whether something changed that outlives a reset: another program must not meet it."""
-        return any(getattr(state, "altered", False) for state in self._families.values())
+        return self.lasting or any(getattr(state, "altered", False) for state in self._families.values())
+
+    def grow(self, environment: Environment) -> None:
+        """Memory was plugged into the machine, which a reset does not take away."""
+        self.environment = environment
+        self.memory.ram = environment.ram
+        self.lasting = True
 
     def reset(self, environment: Environment) -> None:
         """The machine was reset: tell every family; memory is the caller's to restore."""

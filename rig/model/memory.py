@@ -18,6 +18,8 @@ class Memory:
     def __init__(self, ram: Iterable[Region]) -> None:
         self.ram = tuple(ram)
         self._pages: dict[int, bytearray] = {}
+        #: whether all of a page is RAM where any of it is: one that was written needs no further check
+        self._whole = all(not (region.start | region.length) % PAGE for region in self.ram)
 
     def _check(self, address: int, length: int) -> None:
         end = address + length
@@ -38,6 +40,9 @@ class Memory:
 
     def read(self, address: int, length: int) -> bytes:
         """``length`` bytes at ``address``; raises :class:`ValueError` outside RAM."""
+        number, at = divmod(address, PAGE)
+        if self._whole and at + length <= PAGE and (page := self._pages.get(number)) is not None:
+            return bytes(page[at : at + length])
         self._check(address, length)
         data = bytearray(length)
         done = 0
@@ -50,6 +55,10 @@ class Memory:
 
     def write(self, address: int, data: bytes) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
+        number, at = divmod(address, PAGE)
+        if self._whole and at + len(data) <= PAGE and (page := self._pages.get(number)) is not None:
+            page[at : at + len(data)] = data
+            return
         self._check(address, len(data))
         done = 0
         for page, offset, size in self._pieces(address, len(data)):

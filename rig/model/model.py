@@ -6,10 +6,12 @@ what was observed, then :meth:`Model.settle` brings the rest of the state there.
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from rig.model import dispatch, host
 from rig.model.environment import Environment
 from rig.model.expectation import Case, Expectation
-from rig.model.hypercall import MASK64, State
+from rig.model.hypercall import H_PRIVILEGE, MASK64, State, returns
 from rig.model.memop import REVISIONS
 from rig.model.memory import Memory
 from rig.model.rtas import cpu
@@ -41,6 +43,12 @@ def _resolved(call: Call, value: Value) -> int:
     return value & MASK64
 
 
+def refused_in_problem_state(opcode: int) -> Expectation:
+    """Whatever the call: nothing is executed."""
+    case = returns(H_PRIVILEGE, "R1-14.5.3-11")
+    return Expectation(f"{opcode:#x} in problem state", (case,), facts=frozenset({"problem"}), footprint=())
+
+
 class Model:
     """The model of a machine just started.
 
@@ -59,6 +67,7 @@ class Model:
                 f"no revision {revision!r} of H_LOGICAL_MEMOP: choose one of {', '.join(REVISIONS)}"
             )
         self.state = State(environment, revision)
+        self._kept: State | None = None
         self.registry = dispatch.installed() if registry is None else registry
 
     @property
@@ -71,6 +80,8 @@ class Model:
         registers = registers_of(call)
         opcode = registers.pop("r3")
         self.state.caller = call.cpu
+        if call.problem:
+            return refused_in_problem_state(opcode)
         return self.registry.expect(opcode, registers, self.state)
 
     def expect_host(self, action: Host) -> Expectation:
@@ -89,6 +100,17 @@ class Model:
     def restart(self, environment: Environment) -> None:
         """Another process was started on the same files; memory is the caller's to bring up to date."""
         self.state.restart(environment)
+
+    def keep(self) -> None:
+        """The machine's whole state was saved: remember all that is known of it."""
+        self.state.lasting = True
+        self._kept = deepcopy(self.state)
+
+    def recall(self) -> None:
+        """The state last saved was brought back; raises :class:`ValueError` when there is none."""
+        if self._kept is None:
+            raise ValueError("no state was saved that could be brought back")
+        self.state = deepcopy(self._kept)
 
     def reset(self, environment: Environment) -> None:
         """The machine was reset and has a new device tree; memory is the caller's to bring up to date."""

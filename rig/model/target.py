@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rig.model.expectation import Case, ExpectedEvent
 from rig.model.memory import Memory
 from rig.model.model import Model, registers_of
-from rig.program import Arrive, Await, Call, Event, Host, Outcome
+from rig.program import Arrive, Await, Call, Event, Host, Outcome, Run
 
 
 class ModelTarget:
@@ -32,6 +32,16 @@ class ModelTarget:
     def call(self, calls: Sequence[Call]) -> Sequence[Outcome]:
         """Execute resolved hypercalls; raises :class:`rig.model.model.UnresolvedCall`."""
         return [self._call(call) for call in calls]
+
+    def together(self, parts: Sequence[Call | Run]) -> Sequence[Outcome]:
+        """Execute hypercalls in the order given, which is one of those permitted.
+
+        Raises :class:`ValueError` for a routine: the model knows no instructions.
+        """
+        calls = [part for part in parts if isinstance(part, Call)]
+        if len(calls) < len(parts):
+            raise ValueError("a model cannot execute guest code")
+        return self.call(calls)
 
     def host(self, action: Host) -> Outcome:
         """Carry out one host action; the answer is QMP's empty one."""

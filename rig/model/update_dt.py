@@ -57,8 +57,8 @@ def _expect(registers: Mapping[str, int], state: State) -> Expectation:
         return Expectation("H_UPDATE_DT", (refused,), {"address": r4}, frozenset(facts))
     published = state.of(Published)
 
-    def take(_: Outcome) -> None:
-        if properties is not None:
+    def take(outcome: Outcome) -> None:
+        if properties is not None and outcome.registers.get("r3") == H_SUCCESS:
             published.take(properties)
 
     accepted = Case("accepted", {"r3": Exactly(H_SUCCESS)}, effect=take, rule=PRIVATE)

@@ -32,9 +32,15 @@ def write(
     (folder / "command-line.txt").write_text(pastable + "\n")
     (folder / "replay.txt").write_text(replay + "\n")
     (folder / "failure.txt").write_text("\n".join(_failure(broken, memory)) + "\n")
-    for name, log in logs.items():
-        if log.is_file():
-            shutil.copyfile(log, folder / name)
+    keep(folder, logs)
+
+
+def keep(folder: Path, files: Mapping[str, Path]) -> None:
+    """Copy ``files`` to ``folder`` by name, those that are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in files.items():
+        if file.is_file():
+            shutil.copyfile(file, folder / name)
 
 
 def _failure(broken: Iterable[Judged], memory: GuestMemory | None) -> Iterator[str]:

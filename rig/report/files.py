@@ -71,9 +71,9 @@ def write_junit(
             folder, _, name = result.scenario.rpartition("/")
             case = TestCase(name, classname=folder.replace("/", "."), time=round(result.seconds, 4))
             if result.verdict in ("mismatch", "fixed"):
-                case.result = [Failure(result.reason, result.verdict)]
+                case.result = [Failure(_printable(result.reason), result.verdict)]
             elif result.verdict == "error":
-                case.result = [Error(result.reason, "error")]
+                case.result = [Error(_printable(result.reason), "error")]
             elif result.verdict == "skipped":
                 case.result = [Skipped(result.reason)]
             elif result.deviations:
@@ -82,6 +82,11 @@ def write_junit(
         document.add_testsuite(suite)
     document.update_statistics()
     document.write(str(path), pretty=True)
+
+
+def _printable(text: str) -> str:
+    """Without what XML 1.0 cannot hold (section 2.2), such as a console's control characters."""
+    return "".join(char if char.isprintable() or char in "\t\n" else "\ufffd" for char in text)
 
 
 def tap(results: Sequence[Result], versions: Sequence[str]) -> Iterable[str]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rig.machine.build import Build
     from rig.scenario.script import Scenario
 
+#: columns of the matrix in a log
+WIDE = 200
+
 
 class Session:
     """Where one run writes; a context manager.  ``evidence`` is the folder for failures."""
@@ -97,7 +100,7 @@ class Session:
         cpu: str,
         command: str,
     ) -> None:
-        """Write report.json and JUnit."""
+        """Write report.json, JUnit and, into the report folder, index.html."""
         if not self._json and not self._junit:
             return
         from rig.model.dispatch import installed
@@ -106,10 +109,15 @@ class Session:
 
         described = [build_json(build, machine, cpu) for build in builds]
         covered = coverage(results, SERVICES, {hypercall.name for hypercall in installed()})
+        report = report_json(described, results, seed, covered)
         for path in self._json:
-            write_json(path, report_json(described, results, seed, covered))
+            write_json(path, report)
         for path in self._junit:
             write_junit(path, described, results, seed, command)
+        if self.folder is not None:
+            from rig.report import page
+
+            page.write(self.folder, report, results, command)
 
     @contextmanager
     def progress(self, total: int, quiet: bool) -> Iterator[Callable[[Result], None]]:
@@ -155,6 +163,16 @@ def print_summary(results: Sequence[Result], builds: Sequence[Build], report: Pa
             click.echo(f"  {click.style('skipped', fg='cyan')} {_scenarios(count)}: {reason}")
         words = ", ".join(f"{count} {verdict}" for verdict, count in summary(mine).items() if count)
         click.echo(f"  {words or 'nothing ran'}; {sum(result.calls for result in mine)} calls")
+    if len(builds) > 1:
+        from rich.console import Console
+
+        from rig.report.matrix import table
+
+        versions = [".".join(map(str, build.version)) for build in builds]
+        # where nobody looks at a terminal there is no width to keep to
+        Console(width=None if sys.stdout.isatty() else WIDE).print(table(results, versions))
+    if report is not None:
+        click.echo(f"report: {report / 'index.html'}")
 
 
 def _scenarios(count: int) -> str:

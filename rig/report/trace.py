@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from rig.check.judge import Judged
-from rig.program import Arrive, Await, Call, Host
+from rig.program import Arrive, Await, Call, Host, Together
 from rig.scenario.resolve import Resolved
 
 #: at most so many bytes of one write are spelt out
@@ -61,6 +61,8 @@ def _step(step: Resolved) -> str:
     match step:
         case Call():
             return f"opcode {step.opcode:#x}" if isinstance(step.opcode, int) else str(step.opcode)
+        case Together():
+            return f"{len(step.parts)} parts at once"
         case Host():
             return step.command
         case Await():

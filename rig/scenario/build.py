@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from rig.program import (
     H_LOGICAL_MEMOP,
@@ -21,14 +21,17 @@ from rig.program import (
     MachineOptions,
     Requirement,
     Rtas,
+    Run,
     Seed,
     Step,
+    Together,
     Value,
 )
 from rig.scenario import names
 from rig.scenario.number import integer, value, within
 
 Data = Mapping[str, Any]
+Part = Call | Rtas | Run
 
 _SERVICE = re.compile(r"[A-Za-z][\w,.+-]*")
 
@@ -131,7 +134,7 @@ def _memop(data: Data) -> Call:
 
 
 def _call_options(data: Data) -> dict[str, Any]:
-    options = _given(data, "name", "timeout", "cpu")
+    options = _given(data, "name", "timeout", "cpu", "problem")
     if "registers" in data:
         options["registers"] = {name: within(raw, 128) for name, raw in data["registers"].items()}
     return options
@@ -139,10 +142,20 @@ def _call_options(data: Data) -> dict[str, Any]:
 
 def _rtas(data: Data) -> Rtas:
     args = tuple(value(arg, 32) for arg in data.get("args", []))
-    options = _given(data, "name", "timeout", "cpu")
+    options = _given(data, "name", "timeout", "cpu", "problem")
     options |= {name: value(data[name], 32) for name in ("nret", "nargs") if name in data}
     options |= {name: value(data[name], 64) for name in ("block", "address") if name in data}
     return Rtas(service(data["service"]), args, **options)
+
+
+def _run(data: Data) -> Run:
+    registers = {name: within(raw, 128) for name, raw in data.get("registers", {}).items()}
+    touches = tuple((integer(start), integer(length)) for start, length in data.get("touches", ()))
+    return Run(value(data["address"], 64), registers, touches, **_given(data, "name", "timeout", "cpu"))
+
+
+def _together(data: Data) -> Together:
+    return Together(tuple(cast(Part, step(part)) for part in data["parts"]), **_given(data, "name"))
 
 
 def _host(data: Data) -> Host:
@@ -167,6 +180,8 @@ _KINDS: Mapping[str, Callable[[Data], Step]] = {
     "call": _call,
     "memop": _memop,
     "rtas": _rtas,
+    "run": _run,
+    "together": _together,
     "host": _host,
     "await": _await,
     "arrive": _arrive,

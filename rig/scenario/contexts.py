@@ -31,11 +31,13 @@ class Context:
     options: Mapping[str, Any]
     of: tuple[str, ...]
     always: tuple[str, ...]
+    without: tuple[str, ...] = ()
 
     def apply(self, scenario: Scenario) -> Scenario | None:
         """The scenario in this context; ``None`` when it cannot be, or chooses its context itself."""
         plain, own = asdict(MachineOptions()), asdict(scenario.machine)
-        if not under(scenario.name, self.of) or any(own[name] != plain[name] for name in self.options):
+        apart = not under(scenario.name, self.of) or under(scenario.name, self.without)
+        if apart or any(own[name] != plain[name] for name in self.options):
             return None
         return replace(
             scenario,
@@ -51,6 +53,8 @@ CONTEXTS = (
         "little-endian guest",
         {"endian": "little"},
         of=("memop", "logical", "rtas", "update_dt"),
+        # gdb would have to follow an interrupt that takes the CPU from little- to big-endian code
+        without=("rtas/fwnmi",),
         always=(
             "memop/alignment",
             "memop/exhaustive",
@@ -67,6 +71,20 @@ CONTEXTS = (
             "rtas/token",
             "rtas/xics",
         ),
+    ),
+    Context(
+        "hash",
+        "hashed page tables",
+        {"translation": "hash"},
+        of=("memop", "logical", "rtas"),
+        always=("memop/alignment", "memop/outside", "memop/registers", "logical", "rtas/shape"),
+    ),
+    Context(
+        "radix",
+        "radix page tables",
+        {"translation": "radix"},
+        of=("memop", "logical", "rtas"),
+        always=("memop/alignment", "memop/outside", "memop/registers", "logical", "rtas/shape"),
     ),
 )
 

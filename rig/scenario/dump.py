@@ -7,7 +7,20 @@ from typing import Any
 
 import yaml
 
-from rig.program import Arrive, Await, Call, Host, MachineOptions, Ref, Rtas, Seed, Step, Value
+from rig.program import (
+    Arrive,
+    Await,
+    Call,
+    Host,
+    MachineOptions,
+    Ref,
+    Rtas,
+    Run,
+    Seed,
+    Step,
+    Together,
+    Value,
+)
 from rig.scenario.contexts import MARK
 from rig.scenario.script import Scenario
 
@@ -40,7 +53,9 @@ def _machine(options: MachineOptions) -> dict[str, Any]:
         "mapping",
         "console",
         "endian",
+        "translation",
         "no_shutdown",
+        "firmware",
     )
     return {
         name: _plain(getattr(options, name))
@@ -70,6 +85,12 @@ def _step(step: Step) -> dict[str, Any]:
             for name in ("nargs", "address"):
                 if getattr(step, name) is not None:
                     body[name] = _value(getattr(step, name))
+        case Run():
+            kind, body = "run", {"address": _value(step.address)}
+            body["registers"] = {name: hex(value) for name, value in step.registers.items()}
+            body["touches"] = [[hex(start), hex(length)] for start, length in step.touches]
+        case Together():
+            kind, body = "together", {"parts": [_step(part) for part in step.parts]}
         case Host():
             kind, body = "host", {"command": step.command, "arguments": _plain(step.arguments)}
             if step.fails is not None:
@@ -80,10 +101,12 @@ def _step(step: Step) -> dict[str, Any]:
             kind, body = "arrive", {"cpu": step.cpu, "timeout": step.timeout}
     if step.name:
         body["name"] = step.name
-    if isinstance(step, Call | Rtas | Host) and step.timeout is not None:
+    if isinstance(step, Call | Rtas | Run | Host) and step.timeout is not None:
         body["timeout"] = step.timeout
-    if isinstance(step, Call | Rtas) and step.cpu:
+    if isinstance(step, Call | Rtas | Run) and step.cpu:
         body["cpu"] = step.cpu
+    if isinstance(step, Call | Rtas) and step.problem:
+        body["problem"] = True
     return {kind: body}
 
 

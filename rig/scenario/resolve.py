@@ -11,7 +11,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from rig.model.environment import Environment, Region
-from rig.program import H_RTAS, Arrive, Await, Call, Host, Outcome, Ref, Rtas, Seed, Step, Value
+from rig.program import (
+    H_RTAS,
+    Arrive,
+    Await,
+    Call,
+    Host,
+    Outcome,
+    Ref,
+    Rtas,
+    Run,
+    Seed,
+    Step,
+    Together,
+    Value,
+)
 from rig.scenario.errors import BadScenario
 from rig.scenario.reference import FromMap, FromStep, FromTree, Reference, parse
 from rig.scenario.reserved import AGENT, SCRATCH, refusal
@@ -32,7 +46,7 @@ RETS = 64
 _CANARIES = bytes((at * 167 + (at >> 8) * 59 + 0x5A) & 0xFF for at in range(1 << 16))
 
 #: what a target executes
-Resolved = Seed | Call | Host | Await | Arrive
+Resolved = Seed | Call | Together | Host | Await | Arrive
 
 
 @dataclass(slots=True)
@@ -126,10 +140,31 @@ def resolve_step(step: Step, names: Names, environment: Environment) -> tuple[Re
                 return (replace(step, opcode=opcode, args=args),)
             case Rtas():
                 return _rtas(step, names, environment)
+            case Run():
+                run = replace(step, address=resolve(step.address, names, environment))
+                return (Together((run,), name=step.name),)
+            case Together():
+                return _together(step, names, environment)
             case _:
                 return (step,)
     except BadScenario as error:
         raise BadScenario(f"step {step.name!r}: {error}" if step.name else str(error)) from error
+
+
+def _together(step: Together, names: Names, environment: Environment) -> tuple[Resolved, ...]:
+    """All seeds first, then the parts at once."""
+    seeds: list[Resolved] = []
+    parts: list[Call | Rtas | Run] = []
+    for part in step.parts:
+        for resolved in resolve_step(part, names, environment):
+            match resolved:
+                case Call():
+                    parts.append(resolved)
+                case Together():
+                    parts += resolved.parts
+                case _:
+                    seeds.append(resolved)
+    return (*seeds, replace(step, parts=tuple(parts)))
 
 
 def _seed(step: Seed, names: Names, environment: Environment) -> Seed:
@@ -180,7 +215,8 @@ def _rtas(step: Rtas, names: Names, environment: Environment) -> tuple[Resolved,
         Seed(piece.start, data)
         for piece, data in _pieces(_surroundings(block, inputs, min(nret, RETS), names.seeded), environment)
     ]
-    return (*seeds, Call(H_RTAS, (address,), name=step.name, timeout=step.timeout, cpu=step.cpu))
+    call = Call(H_RTAS, (address,), name=step.name, timeout=step.timeout, cpu=step.cpu, problem=step.problem)
+    return (*seeds, call)
 
 
 def _surroundings(

@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from rig.program import MachineOptions
 from rig.scenario import build, names
 from rig.scenario.number import integer, value, within
 from rig.scenario.reference import PATTERN, PLACES
@@ -36,6 +37,8 @@ MAX_ARGS = 9
 MAX_SEED = 1 << 28
 
 #: registers that a call may set besides r3..r12 (images/PROTOCOL.md, full vectors)
+#: what a call has as opcode and args
+_ARGUMENTS = frozenset(f"r{number}" for number in range(3, 13))
 _REGISTER = re.compile(
     r"r(?:0|1|2|1[3-9]|2[0-9]|3[01])|cr|lr|ctr|xer|sprg[03]|fpscr|vrsave|vscr|vs(?:[0-9]|[1-5][0-9]|6[0-3])"
 )
@@ -88,6 +91,10 @@ def _register_name(name: str) -> str:
     return name
 
 
+def _any_register_name(name: str) -> str:
+    return name if name in _ARGUMENTS else _register_name(name)
+
+
 _TEXT = {"type": ["integer", "string"]}
 _LENGTH, _SEED, _BYTE = _bounded(1, MAX_SEED), _bounded(0, (1 << 64) - 1), _bounded(0, 255)
 
@@ -105,6 +112,7 @@ Name = Annotated[
 ]
 Words = Annotated[StrictStr, StringConstraints(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
+Megabytes = Annotated[StrictInt, Field(ge=1, le=1 << 20)]
 Cpu = Annotated[StrictInt, Field(ge=0, le=15)]
 # told apart before they are checked, so that a message speaks of the form that was written
 Arguments = Annotated[
@@ -152,6 +160,7 @@ class Call(_Strict):
     registers: Registers = {}
     timeout: Seconds | None = None
     cpu: Cpu = 0
+    problem: StrictBool = False
     name: Name = ""
 
     @model_validator(mode="after")
@@ -172,6 +181,7 @@ class Memop(_Strict):
     registers: Registers = {}
     timeout: Seconds | None = None
     cpu: Cpu = 0
+    problem: StrictBool = False
     name: Name = ""
 
 
@@ -186,6 +196,36 @@ class Rtas(_Strict):
     address: Value64 = None
     timeout: Seconds | None = None
     cpu: Cpu = 0
+    problem: StrictBool = False
+    name: Name = ""
+
+
+class Run(_Strict):
+    """``run:`` guest code at ``address`` that ends with ``sc 0``; see :class:`rig.program.Run`."""
+
+    address: Value64
+    registers: dict[Annotated[str, AfterValidator(_any_register_name)], Register] = {}
+    touches: list[Annotated[list[Value64], Field(min_length=2, max_length=2)]] = []
+    timeout: Seconds | None = None
+    cpu: Cpu = 0
+    name: Name = ""
+
+
+class Part(_Strict):
+    """One part of ``together:``."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    call: Call | None = None
+    memop: Memop | None = None
+    rtas: Rtas | None = None
+    run: Run | None = None
+
+
+class Together(_Strict):
+    """``together:`` calls and routines of several CPUs at once; see :class:`rig.program.Together`."""
+
+    parts: Annotated[list[Part], Field(min_length=1)]
     name: Name = ""
 
 
@@ -225,6 +265,8 @@ class Step(_Strict):
     call: Call | None = None
     memop: Memop | None = None
     rtas: Rtas | None = None
+    run: Run | None = None
+    together: Together | None = None
     host: Host | None = None
     await_: Annotated[Await | None, Field(alias="await")] = None
     arrive: Arrive | None = None
@@ -233,7 +275,8 @@ class Step(_Strict):
     def _one_kind(self) -> Self:
         given = self.model_fields_set
         if len(given) != 1 or getattr(self, next(iter(given))) is None:
-            raise ValueError("a step is exactly one of seed, call, memop, rtas, host, await and arrive")
+            kinds = "seed, call, memop, rtas, run, together, host, await and arrive"
+            raise ValueError(f"a step is exactly one of {kinds}")
         return self
 
 
@@ -250,7 +293,18 @@ class Machine(_Strict):
     mapping: StrictBool = True
     console: StrictBool = True
     endian: Literal["big", "little"] = "big"
+    translation: Literal["off", "hash", "radix"] = "off"
     no_shutdown: StrictBool = True
+    firmware: Literal["agent", "slof"] = "agent"
+    nodes: list[Megabytes] = []
+    dimms: list[Megabytes] = []
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        memory = self.memory or MachineOptions().memory
+        if self.nodes and sum(self.nodes) != memory:
+            raise ValueError(f"the nodes have {sum(self.nodes)} MiB together, the machine has {memory}")
+        return self
 
 
 class Requires(_Strict):
@@ -260,6 +314,7 @@ class Requires(_Strict):
     devices: list[Words] = []
     machine_options: list[Words] = []
     services: list[Words] = []
+    newer: Annotated[StrictStr, StringConstraints(pattern=_RANGE)] = ""
 
 
 class Range(_Strict):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from rig.model.environment import Environment
+from rig.picture import Picture
 from rig.program import H_RTAS, MachineOptions, Requirement, Step
 from rig.scenario import names
 from rig.target import GuestMemory
@@ -44,13 +45,16 @@ class Stage(Protocol):
     def debugger(self) -> Registers:
         """The debugger; only scenarios that list it in ``needs`` may ask for it."""
 
+    def screen(self, name: str) -> Picture:
+        """What is on the screen; the picture is kept for the report as ``name``.  Needs ``screen``."""
+
 
 #: yields a step or a sequence of steps; is sent an outcome or a list of outcomes accordingly
 Playing = Generator[Step | Sequence[Step], Any, None]
 Play = Callable[[Stage], Playing]
 
 #: what a scenario needs besides the :class:`rig.target.Target` interface; a model has none of it
-Need = Literal["debugger", "memories"]
+Need = Literal["debugger", "memories", "screen"]
 
 
 class Disagreement(Exception):

@@ -6,7 +6,7 @@ QEMU has the call since 10.2.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rig.model.rtas.dump import CPU_STATE, OS_DEFINED, OS_NAME, PAGE_TABLE, REAL_MODE
 from rig.model.rtas.fadump import INVALIDATE, PROPERTY, REGISTER, UNREGISTER
@@ -343,7 +343,7 @@ def crash_two_cpus(stage: Stage) -> Playing:
 @scenario(
     name="unregistered",
     summary="after a dump was unregistered a failure is as if there had been none",
-    requires=NEEDS,
+    requires=replace(NEEDS, versions=">=6.0"),
     requirements=("R1-7.3.26-9",),
     machine=MachineOptions(arguments=("-action", "panic=none")),
     issues=FAILS,

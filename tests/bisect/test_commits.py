@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import stat
 from pathlib import Path
 
-import psutil
 import pytest
 
 from rig.bisect.commits import Binaries, BuildFailed, Recipe
@@ -77,10 +77,16 @@ def test_the_binary_of_the_commit_before_is_not_taken_for_this_one(tmp_path: Pat
 
 
 def test_what_a_build_leaves_running_is_ended(tmp_path: Path, source: Path) -> None:
-    cache = binaries(tmp_path, "mkdir out; sleep 600 & echo $! > pid; echo > out/qemu")
-    cache.make(COMMIT, source)
-    left = int((source / "pid").read_text())
-    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+    os.mkfifo(source / "alive")
+    reader = os.open(source / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        binaries(tmp_path, "mkdir out; sleep 600 > alive & echo > out/qemu").make(COMMIT, source)
+        hung_up = select.poll()
+        hung_up.register(reader, select.POLLHUP)
+        # whoever holds the other end is gone
+        assert hung_up.poll(10_000) == [(reader, select.POLLHUP)]
+    finally:
+        os.close(reader)
 
 
 def test_a_copy_that_fails_leaves_nothing_half_written(

@@ -43,7 +43,8 @@ def test_what_cannot_be_tested_is_125(
 ) -> None:
     never = tmp_path / "never.yaml"
     never.write_text(
-        "scenarios:\n  - {name: a, summary: b, requires: {versions: '>=99'}, steps: [{host: {command: stop}}]}\n"
+        "scenarios:\n"
+        "  - {name: a, summary: b, requires: {versions: '>=99'}, steps: [{host: {command: stop}}]}\n"
     )
     binary = program(tmp_path, "echo hello")
     done = rig("bisect-step", never, *(word.format(binary=binary, qemu=qemu) for word in words))

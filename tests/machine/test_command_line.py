@@ -11,7 +11,7 @@ from rig.program import MachineOptions
 
 BUILD = Build(Path("/q/qemu"), ("/q/ld.so", "/q/qemu"), (7, 2, 0), "7.2.0", "0" * 64, Path("/q/share"))
 WIRES = Wires(
-    "socket,id=monitor,fd=3", "socket,id=debugger,fd=4", "socket,id=console,fd=5", "/proc/self/fd/6"
+    "socket,id=monitor,fd=3", "socket,id=debugger,fd=4", "socket,id=console,fd=5", ("/proc/self/fd/6",)
 )
 IMAGE = Path("/i/agent.bin")
 

@@ -178,8 +178,9 @@ def _case(service: Service, reply: Reply, block: Block, state: State) -> Case:
         cells.append(Cell(block.rets + 4 * index, 4, permitted, what, reply.rule or service.source))
     left = block.nret - len(cells) if reply.status else 0
     scratch = _scratch(state, block.rets + 4 * len(cells), left)
-    settled = replace(reply, effect=_settled(reply, block, state))
-    return _carried(settled, {"r3": Exactly(H_SUCCESS)}, tuple(cells), scratch)
+    case = _carried(reply, {"r3": Exactly(H_SUCCESS)}, tuple(cells), scratch)
+    # Most replies have no effect, and a copy costs as much as all the rest.
+    return case if reply.effect is None else replace(case, effect=_settled(reply, block, state))
 
 
 def _settled(reply: Reply, block: Block, state: State) -> Callable[[Outcome], None] | None:
@@ -269,9 +270,12 @@ def _silent(service: Service, block: Block, state: State, rets: int, count: int)
     request = _request(service, block, state, exact=False)
     ran = []
     for reply in service.replies(request) if request else ():
-        if reply.breach:
+        if reply.breach and reply.breach.rule == BUFFER:
             continue
         loose = replace(reply, cells=(), relations=(), rule=reply.rule or SILENT)
+        if reply.breach:  # what is no answer to a good request may be one to this; the buffers are still the limit
+            given = tuple(Scratch(write.address, len(write.data), write.rule) for write in reply.writes)
+            loose = replace(loose, breach=None, writes=(), scratch=reply.scratch + given)
         if reply.ending == "returned":
             case = _carried(loose, called, status(reply.status), outputs)
         else:

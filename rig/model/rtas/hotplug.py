@@ -29,6 +29,12 @@ def _number(value: object) -> int:
     return value if isinstance(value, int) else int(str(value), 0)
 
 
+def _size(backend: str, state: State) -> int:
+    """Bytes in a back end of memory, one that an action made or one of the machine's own."""
+    own = {f"dimm{number}": size << 20 for number, size in enumerate(state.environment.options.dimms)}
+    return {**own, **state.of(Connectors).backends}[backend]
+
+
 def _connectors(arguments: Mapping[str, object], state: State) -> tuple[Connector, ...]:
     """The connectors that a new device occupies; none for one that has no connector."""
     connectors = state.of(Connectors)
@@ -40,7 +46,7 @@ def _connectors(arguments: Mapping[str, object], state: State) -> tuple[Connecto
         names = [f"CPU {_number(arguments['core-id'])}"]
     elif driver == "pc-dimm":
         size = lmb_size(state.environment)
-        blocks = connectors.backends[str(arguments["memdev"])] // size
+        blocks = _size(str(arguments["memdev"]), state) // size
         first = _number(arguments["addr"]) // size
         names = [f"LMB {first + block}" for block in range(blocks)]
     elif arguments.get("bus") == "pci.0" and "addr" in arguments:

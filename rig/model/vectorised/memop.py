@@ -91,7 +91,7 @@ def judge(registers: U64, field: Field, windows: Sequence[Region], revision: str
         moves=moves & ~deferred,
         deferred=deferred,
         esize=shift.view(np.int64),
-        count=count.view(np.int64),
+        count=(length >> shift).view(np.int64),
         dst=into,
         src=out_of,
         chained=moves & (distance < length) & (distance != 0) & ~memop.backward(dst, src, length),
@@ -122,16 +122,32 @@ def move(field: Field, calls: Moves, which: I64, stored: Bytes) -> None:
     ``stored`` says for every call of the batch what it stores.
     """
     chained = calls.chained[which]
-    for one in which[chained]:
-        _chain(field, calls, one, stored[one : one + 1])
-    which = which[~chained] if chained.any() else which
-    esizes = calls.esize[which]
+    if chained.any():
+        _chain(field, calls, which[chained], stored)
+        which = which[~chained]
+    _by_size(field, calls.esize[which], calls.dst[which], calls.src[which], calls.count[which], stored[which])
+
+
+def _chain(field: Field, calls: Moves, which: I64, stored: Bytes) -> None:
+    """Calls that load what they have stored: ``distance`` bytes at a time, as the scalar model does."""
+    esize, dst, src = calls.esize[which], calls.dst[which], calls.src[which]
+    step, left, stored = calls.distance[which], calls.count[which], stored[which]
+    while len(left):
+        count = np.minimum(left, step >> esize)
+        _by_size(field, esize, dst, src, count, stored)
+        left = left - count
+        rest = np.flatnonzero(left)
+        dst, src, esize = (dst + step)[rest], (src + step)[rest], esize[rest]
+        step, left, stored = step[rest], left[rest], stored[rest]
+
+
+def _by_size(field: Field, esizes: I64, dst: I64, src: I64, count: I64, stored: Bytes) -> None:
     for esize in range(4):
-        same = which[esizes == esize]
-        step = 1 + AT_ONCE * len(same) // (1 + int(calls.count[same].sum()))
+        same = np.flatnonzero(esizes == esize)
+        step = 1 + AT_ONCE * len(same) // (1 + int(count[same].sum()))
         for first in range(0, len(same), step):
-            chosen = same[first : first + step]
-            _move(field, esize, calls.dst[chosen], calls.src[chosen], calls.count[chosen], stored[chosen])
+            some = same[first : first + step]
+            _move(field, esize, dst[some], src[some], count[some], stored[some])
 
 
 def _move(field: Field, esize: int, dst: I64, src: I64, count: I64, stored: Bytes) -> None:
@@ -155,13 +171,3 @@ def _move(field: Field, esize: int, dst: I64, src: I64, count: I64, stored: Byte
     np.minimum(into, len(elements) - 1, out=into)
     elements[into] = values
     field.drop()
-
-
-def _chain(field: Field, calls: Moves, one: int, stored: Bytes) -> None:
-    """A call that loads what it has stored: ``distance`` bytes at a time, as the scalar model does."""
-    esize, left = int(calls.esize[one]), int(calls.count[one])
-    dst, src, step = int(calls.dst[one]), int(calls.src[one]), int(calls.distance[one])
-    while left:
-        count = min(left, step >> esize)
-        _move(field, esize, np.array([dst]), np.array([src]), np.array([count]), stored)
-        dst, src, left = dst + step, src + step, left - count

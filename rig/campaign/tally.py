@@ -1,0 +1,184 @@
+"""What a campaign has come to so far, and the files in which it is kept."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from rig.campaign.engine import Finding, Report
+from rig.campaign.workbench import scenario
+from rig.scenario.dump import dump_program
+
+JOURNAL = "campaign.jsonl"
+
+
+class BadJournal(ValueError):
+    """A journal cannot be continued; the message says why."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over reports.  ``seconds`` is wall time, of all sessions of a campaign that was resumed."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    guest_seconds: float = 0.0
+    deviations: Counter[str] = field(default_factory=Counter)
+    mismatches: Counter[str] = field(default_factory=Counter)
+    #: signature to summary, program file (empty when it was not saved) and number of calls
+    findings: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def add(self, report: Report) -> None:
+        """Count one batch; its findings are :class:`Folder`'s to keep."""
+        self.calls += report.calls
+        self.guest_seconds += report.guest_seconds
+        self.deviations.update(report.deviations)
+        self.mismatches.update(report.mismatches)
+        self.errors += report.errors
+
+    def as_json(self, seed: int) -> dict[str, object]:
+        """The campaign's JSON, schema 1."""
+        return {
+            "schema": 1,
+            "calls": self.calls,
+            "seconds": round(self.seconds, 3),
+            "guest_seconds": round(self.guest_seconds, 3),
+            "verified_per_second": round(self.calls / self.seconds) if self.seconds else 0,
+            "raw_per_second": round(self.calls / self.guest_seconds) if self.guest_seconds else 0,
+            "seed": seed,
+            "findings": [
+                {
+                    "signature": signature,
+                    "summary": summary,
+                    "program": path,
+                    "calls": calls,
+                    "count": self.mismatches[signature],
+                }
+                for signature, (summary, path, calls) in self.findings.items()
+            ],
+            "deviations": dict(sorted(self.deviations.items())),
+            "errors": len(self.errors),
+        }
+
+    def exit_code(self, *, interrupted: bool = False) -> int:
+        """As ``rig run``: 2 interrupted, 3 error, 1 a mismatch, 5 nothing ran, 0 otherwise."""
+        if interrupted:
+            return 2
+        if self.errors:
+            return 3
+        if self.mismatches or self.findings:
+            return 1
+        return 0 if self.calls else 5
+
+
+class Folder:
+    """Where a campaign keeps its journal and its findings; a batch counts when its line is written.
+
+    ``header`` says what the campaign is; a journal with another header is not continued.  Raises
+    :class:`BadJournal`, and :class:`OSError` for a folder that cannot be written.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, object], *, resume: bool) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.done: set[tuple[str, int]] = set()
+        self.tally = Tally()
+        journal = path / JOURNAL
+        if journal.exists() and not resume:
+            raise BadJournal(f"{journal} exists: continue it with --resume, or choose another folder")
+        if resume and journal.exists():
+            self._read(journal, header)
+        # What a killed rig left of its last line must not become a part of the next.
+        whole = journal.exists() and not journal.read_bytes().endswith(b"\n")
+        self._stream: TextIO = journal.open("a")
+        if whole:
+            self._stream.write("\n")
+        if not self.done:
+            self._write({"campaign": dict(header)})
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._stream.close()
+
+    def add(self, engine: str, report: Report, seconds: float) -> None:
+        """Keep a report; ``seconds`` is the wall time since the one before."""
+        self._write(
+            {
+                "engine": engine,
+                "batch": report.batch,
+                "calls": report.calls,
+                "seconds": round(seconds, 6),
+                "guest_seconds": round(report.guest_seconds, 6),
+                "deviations": dict(report.deviations),
+                "mismatches": dict(report.mismatches),
+                "errors": list(report.errors),
+            }
+        )
+
+    def keep(self, finding: Finding) -> str:
+        """Save a finding's program; its file."""
+        file = self.path / f"{slug(finding.signature)}.yaml"
+        file.write_text(as_yaml(finding))
+        self._write(
+            {
+                "finding": finding.signature,
+                "summary": finding.summary,
+                "program": str(file),
+                "calls": finding.calls,
+            }
+        )
+        return str(file)
+
+    def _write(self, entry: Mapping[str, object]) -> None:
+        self._stream.write(json.dumps(entry) + "\n")
+        self._stream.flush()
+
+    def _read(self, journal: Path, header: Mapping[str, object]) -> None:
+        lines = journal.read_text().splitlines()
+        entries = [entry for entry in map(_parsed, lines) if entry]
+        if not entries or entries[0].get("campaign") != json.loads(json.dumps(dict(header))):
+            raise BadJournal(f"{journal} is the journal of another campaign: build, seed or mix differ")
+        for entry in entries[1:]:
+            if "finding" in entry:
+                self.tally.findings[entry["finding"]] = (entry["summary"], entry["program"], entry["calls"])
+            elif "batch" in entry and (entry["engine"], entry["batch"]) not in self.done:
+                self.done.add((entry["engine"], entry["batch"]))
+                self.tally.seconds += entry["seconds"]
+                self.tally.add(
+                    Report(
+                        entry["batch"],
+                        entry["calls"],
+                        entry["seconds"],
+                        entry["guest_seconds"],
+                        entry["deviations"],
+                        entry["mismatches"],
+                        (),
+                        tuple(entry["errors"]),
+                    )
+                )
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """A line of the journal; nothing for one that a killed rig did not finish."""
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def slug(signature: str) -> str:
+    """A signature as a file name."""
+    return "".join(letter if letter.isalnum() else "-" for letter in signature.lower()).strip("-")
+
+
+def as_yaml(finding: Finding) -> str:
+    """A finding as a scenario file."""
+    return dump_program(
+        scenario(slug(finding.signature), finding.summary, finding.steps, finding.machine), finding.steps
+    )

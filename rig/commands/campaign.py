@@ -1,0 +1,208 @@
+"""``rig campaign``: generated programs by the million, judged as they run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rig.commands.common import InvalidInput, RunError, find_builds, qemu_option
+
+if TYPE_CHECKING:
+    from rig.campaign.campaign import Spec
+    from rig.campaign.engine import Report
+    from rig.campaign.tally import Folder, Tally
+
+ENGINES = {"memop": ("memop",), "rtas": ("rtas",), "all": ("memop", "rtas")}
+#: calls of each engine when neither --calls nor --seconds says
+CALLS = 1_000_000
+#: seconds from one line of progress to the next where no terminal shows a bar
+LINE = 10.0
+
+
+@click.command("campaign")
+@click.argument("what", type=click.Choice(list(ENGINES)), default="memop")
+@qemu_option
+@click.option("--calls", type=click.IntRange(1), help=f"Calls of each engine [default: {CALLS}].")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Seconds for each engine instead.")
+@click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), default=0, show_default=True)
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Machines at once.")
+@click.option(
+    "--mix", default="default", show_default=True, help="Kind of memory calls: default or smallest."
+)
+@click.option("--slow", is_flag=True, help="Also legal calls that occupy QEMU for seconds or minutes.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the sums as JSON here.")
+@click.option(
+    "--save", type=click.Path(path_type=Path), help="Folder for findings as scenario files, and the journal."
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Run on the dask.distributed cluster of this scheduler.")
+@click.option("--resume", is_flag=True, help="Continue the campaign whose journal is in the --save folder.")
+def command(
+    what: str,
+    qemus: tuple[str, ...],
+    calls: int | None,
+    seconds: float | None,
+    seed: int,
+    jobs: int,
+    mix: str,
+    slow: bool,
+    json_file: Path | None,
+    save: Path | None,
+    scheduler: str | None,
+    resume: bool,
+) -> int:
+    """Run generated programs on a build and report what differs from the contract, made small.
+
+    memop: the memory calls, by the million; rtas: RTAS services and mixed programs; all: one after the other.
+    """
+    from rig.campaign.campaign import Spec
+    from rig.campaign.cluster import NoCluster
+    from rig.campaign.mix import MIXES
+    from rig.machine.errors import MachineError
+    from rig.report.files import write_json
+
+    mix = "slow" if slow else mix
+    if mix not in MIXES:
+        raise InvalidInput(f"no mix {mix}: there are {', '.join(MIXES)}")
+    if resume and save is None:
+        raise InvalidInput("--resume needs the --save folder of the campaign to continue")
+    builds = find_builds(qemus)
+    if len(builds) != 1:
+        raise InvalidInput("a campaign runs on one build: name one --qemu")
+    if json_file is not None and not json_file.parent.is_dir():
+        raise InvalidInput(f"{json_file.parent} is no folder")
+    specs = [Spec(builds[0], engine, seed, mix) for engine in ENGINES[what]]
+    limit = CALLS if calls is None and seconds is None else calls
+    folder = _folder(save, specs[0], resume)
+    try:
+        tally, interrupted = _run(specs, limit, seconds, jobs, folder, scheduler)
+    except NoCluster as error:
+        raise InvalidInput(str(error)) from error
+    except MachineError as error:
+        raise RunError(str(error)) from error
+    finally:
+        if folder is not None:
+            folder.close()
+    if json_file is not None:
+        write_json(json_file, tally.as_json(seed))
+    _show(tally, builds[0].version_text)
+    return tally.exit_code(interrupted=interrupted)
+
+
+def _folder(save: Path | None, spec: Spec, resume: bool) -> Folder | None:
+    if save is None:
+        return None
+    from rig.campaign.tally import BadJournal, Folder
+
+    header = {"schema": 1, "sha256": spec.build.sha256, "seed": spec.seed, "mix": spec.mix}
+    try:
+        return Folder(save, header, resume=resume)
+    except (BadJournal, OSError) as error:
+        raise InvalidInput(f"cannot keep the campaign in {save}: {error}") from error
+
+
+def _run(
+    specs: Sequence[Spec],
+    calls: int | None,
+    seconds: float | None,
+    jobs: int,
+    folder: Folder | None,
+    scheduler: str | None,
+) -> tuple[Tally, bool]:
+    """Run every engine; the sums, and whether the user interrupted."""
+    from rig.campaign import cluster
+    from rig.campaign.campaign import Plan, run
+    from rig.campaign.tally import Tally, as_yaml
+
+    tally = folder.tally if folder else Tally()
+    before = tally.seconds
+    began = last = time.monotonic()
+    with _progress(calls and calls * len(specs), seconds and seconds * len(specs)) as advance:
+        try:
+            for spec in specs:
+                done = (
+                    frozenset(number for name, number in folder.done if name == spec.engine)
+                    if folder
+                    else frozenset()
+                )
+                plan = Plan(spec.batch_size, calls, seconds, done)
+                for report in cluster.run(spec, plan, scheduler) if scheduler else run(spec, plan, jobs):
+                    now = time.monotonic()
+                    if folder is not None:
+                        folder.add(spec.engine, report, now - last)
+                    last = now
+                    tally.add(report)
+                    tally.seconds = before + now - began
+                    for finding in report.findings:
+                        if finding.signature not in tally.findings:
+                            file = folder.keep(finding) if folder else ""
+                            tally.findings[finding.signature] = (finding.summary, file, finding.calls)
+                            if not folder:
+                                click.echo(as_yaml(finding))
+                    advance(tally, report)
+        except KeyboardInterrupt:
+            return tally, True
+    return tally, False
+
+
+@contextmanager
+def _progress(calls: int | None, seconds: float | None) -> Iterator[Callable[[Tally, Report], None]]:
+    """A bar with rate, findings and time left where a person looks; now and then a line elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    began = time.monotonic()
+    if not sys.stderr.isatty() or os.environ.get("CI"):
+        shown = began
+
+        def line(tally: Tally, report: Report) -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= LINE:
+                shown = time.monotonic()
+                click.echo(_words(tally, report), err=True)
+
+        yield line
+        return
+    columns = (BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=calls or seconds)
+
+        def update(tally: Tally, report: Report) -> None:
+            done = tally.calls if calls else time.monotonic() - began
+            bar.update(task, completed=done, description=_words(tally, report))
+
+        yield update
+
+
+def _words(tally: Tally, report: Report) -> str:
+    rate = report.calls / report.seconds if report.seconds else 0.0
+    found = f", {len(tally.findings)} findings" if tally.findings else ""
+    return f"{tally.calls:,} calls, {rate:,.0f}/s{found}"
+
+
+def _show(tally: Tally, version: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]QEMU {escape(version)}[/]")
+    for signature, (summary, file, calls) in tally.findings.items():
+        console.print(f"  [red]mismatch[/] {escape(signature)} ({tally.mismatches[signature]} calls)")
+        console.print(f"      {escape(summary)}")
+        if file:
+            console.print(
+                f"      replay: rig replay {escape(file)}  ({calls} call{'s' if calls > 1 else ''})"
+            )
+    for error in tally.errors[:10]:
+        console.print(f"  [red]error[/] {escape(error)}")
+    for name, count in sorted(tally.deviations.items()):
+        console.print(f"  [yellow]deviation[/] {escape(name)} ({count} calls)")
+    rate = tally.calls / tally.seconds if tally.seconds else 0.0
+    console.print(f"  {tally.calls} calls in {tally.seconds:.1f} s: {rate:,.0f} verified calls a second")

@@ -1,0 +1,84 @@
+"""index.html: a run in one file that needs nothing else, besides the evidence it links to."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rig.report.matrix import rows
+from rig.report.result import Result, summary
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+#: the worst first
+FAILURES = ("error", "mismatch", "fixed")
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(Path(__file__).with_name("page.html").read_text())
+
+
+def write(
+    folder: Path,
+    report: Mapping[str, object],
+    results: Sequence[Result],
+    command: str,
+    charts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write ``index.html`` into ``folder`` from report.json's contents; where it is.
+
+    Pictures (PNG) in the evidence are shown with their failure.  ``charts`` are SVG elements by heading, put
+    in as they are.
+    """
+    builds = report["builds"]
+    assert isinstance(builds, Sequence)
+    failures = sorted(
+        (result for result in results if result.verdict in FAILURES),
+        key=lambda result: FAILURES.index(result.verdict),
+    )
+    page = _template().render(
+        report=report,
+        command=command,
+        builds=builds,
+        summaries=[summary(one for one in results if one.build == index) for index in range(len(builds))],
+        rows=list(rows(results, len(builds))),
+        failures=[(result, _files(folder, result), _pictures(folder, result)) for result in failures],
+        deviations=sorted(Counter(one for result in results for one in result.deviations).items()),
+        charts=charts or {},
+    )
+    path = folder / "index.html"
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(page)
+    partial.replace(path)
+    return path
+
+
+def _files(folder: Path, result: Result) -> list[str]:
+    """What lies in the evidence of a failure, relative to the report."""
+    if not result.evidence:
+        return []
+    return [
+        path.relative_to(folder).as_posix()
+        for path in sorted((folder / result.evidence).glob("*"))
+        if path.is_file()
+    ]
+
+
+def _pictures(folder: Path, result: Result) -> list[str]:
+    """Its pictures as data: URLs."""
+    return [
+        "data:image/png;base64," + base64.b64encode((folder / name).read_bytes()).decode()
+        for name in _files(folder, result)
+        if name.endswith(".png")
+    ]

@@ -1,0 +1,132 @@
+"""Generated programs: fixed by seed and number, inside the memory that is theirs, made of what is described."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rig.campaign.kinds import Vocabulary, edge
+from rig.campaign.programs import FINAL, FRAGILE, Programs, Shares
+from rig.model.dispatch import Registry
+from rig.model.environment import Environment, Node, Region
+from rig.model.expectation import Expectation
+from rig.model.hypercall import MASK64, Argument, Hypercall, Kind, returns
+from rig.model.memop import MAX_COUNT
+from rig.model.rtas import SERVICES
+from rig.program import Call, Ref, Rtas, Seed, Step
+from rig.scenario.reserved import AGENT
+
+
+def cells(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "big") for value in values)
+
+
+TOKENS = {name: cells(0x2000 + index) for index, name in enumerate(sorted(SERVICES))}
+FUNCTION = Node("e1000@0", {"reg": cells(0x1000, 0, 0, 0, 0), "vendor-id": cells(0x8086)})
+BRIDGE = Node(
+    "pci@800000020000000",
+    {
+        "reg": cells(0x0800_0000, 0x2000_0000),
+        "ibm,dma-window": cells(0x8000_0001, 0, 0, 0, 0x4000_0000),
+        "ibm,ddw-applicable": cells(1, 2, 3),
+        "ibm,drc-indexes": cells(2, 0x4000_0000, 0x4000_0001),
+        "ibm,drc-power-domains": cells(2, 0xFFFF_FFFF, 0xFFFF_FFFF),
+    },
+    {"e1000@0": FUNCTION},
+)
+TREE = Node("", {}, {"rtas": Node("rtas", TOKENS), BRIDGE.name: BRIDGE})
+ENVIRONMENT = Environment((Region(0, 256 << 20),), AGENT, Region(0xFE0_0000, 0x5000), TREE)
+
+
+def program(number: int, seed: int = 1, calls: int = 600, shares: Shares = Shares()) -> list[Step]:
+    programs = Programs(ENVIRONMENT, Registry(), seed, shares)
+    return [step for chunk in programs.chunks(number, calls) for step in chunk]
+
+
+def test_seed_and_number_fix_a_program_whatever_was_made_before() -> None:
+    programs = Programs(ENVIRONMENT, Registry(), 1)
+    list(programs.chunks(0, 50))
+    assert [step for chunk in programs.chunks(3, 600) for step in chunk] == program(3)
+    assert program(3) != program(4)
+    assert program(3) != program(3, seed=2)
+
+
+def test_every_service_is_called_in_time() -> None:
+    called = {step.service for n in range(60) for step in program(n, calls=300) if isinstance(step, Rtas)}
+    assert called >= set(SERVICES)
+
+
+def test_what_ends_the_machine_comes_last() -> None:
+    for number in range(20):
+        *others, last = [step for step in program(number, calls=100) if isinstance(step, Rtas | Call)]
+        assert not any(isinstance(step, Rtas) and step.service in FINAL for step in others), last
+
+
+def test_what_may_leave_qemu_ready_to_abort_stands_alone() -> None:
+    for number in range(10):
+        for chunk in Programs(ENVIRONMENT, Registry(), 1).chunks(number, 600):
+            if any(isinstance(step, Rtas) and step.service in FRAGILE for step in chunk):
+                assert len(chunk) == 1
+
+
+def test_references_are_to_calls_of_earlier_chunks() -> None:
+    used = 0
+    for number in range(20):
+        known: set[str] = set()
+        for chunk in Programs(ENVIRONMENT, Registry(), 1, Shares(alone=0.6)).chunks(number, 1000):
+            for step in chunk:
+                for value in getattr(step, "args", ()):
+                    if isinstance(value, Ref):
+                        used += 1
+                        assert value.text[1:].partition(".")[0] in known
+            known |= {step.name for step in chunk if step.name}
+    assert used
+
+
+def test_seeds_and_blocks_leave_the_agent_alone() -> None:
+    for number in range(20):
+        for step in program(number):
+            if isinstance(step, Seed):
+                assert isinstance(step.address, int)
+                assert not AGENT.overlaps(step.address, len(step.data))
+            if isinstance(step, Rtas):
+                assert isinstance(step.block, int)
+                assert step.block >= AGENT.end
+
+
+@given(st.integers(), st.sampled_from(list(Kind)), st.sampled_from([32, 64]))
+def test_values_fit_their_cells_and_no_address_is_the_agents(seed: int, kind: Kind, bits: int) -> None:
+    value = Vocabulary.of(ENVIRONMENT).draw(random.Random(seed), kind, bits, (0x100_0000,))
+    assert 0 <= value < 1 << bits
+    if kind is Kind.ADDRESS:
+        assert value >= AGENT.end
+    if kind is Kind.COUNT:
+        assert value < 4096 or value > MAX_COUNT
+
+
+def test_the_device_tree_is_read() -> None:
+    named = Vocabulary.of(ENVIRONMENT).named
+    assert 0x0800_0000 in named[Kind.BUID_HIGH]
+    assert 0x8000_0001 in named[Kind.LIOBN]
+    assert {0x4000_0000, 0x4000_0001} <= set(named[Kind.DRC])
+    assert 0x1010 in named[Kind.CONFIG_ADDRESS]
+
+
+def test_limits_are_drawn_often() -> None:
+    rng = random.Random(1)
+    drawn = [edge(rng, 64) for _ in range(2000)]
+    assert {0, 1, MASK64} <= set(drawn)
+    assert sum((value & (value - 1)) == 0 for value in drawn) > 200
+
+
+def test_the_calls_of_other_packages_are_drawn_the_same_way() -> None:
+    def expect(_: object, __: object) -> Expectation:
+        return Expectation("H_OTHER", (returns(0),))
+
+    other = Hypercall(0xF777, "H_OTHER", (Argument("x", Kind.MASK),), "", "", expect)
+    programs = Programs(ENVIRONMENT, Registry((other,)), 1, Shares(hypercalls=0.5))
+    steps = [step for chunk in programs.chunks(0, 200) for step in chunk if isinstance(step, Call)]
+    assert steps
+    assert {step.opcode for step in steps} == {0xF777}

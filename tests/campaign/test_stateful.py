@@ -1,0 +1,92 @@
+"""The stateful engine on a real QEMU: conforming programs, and each way of failing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from rig.campaign.programs import Shares
+from rig.campaign.stateful import Stateful
+from rig.check.deviations import Deviation, load
+from rig.machine.build import Build
+from rig.model.dispatch import BUILT_IN, Registry
+from rig.model.expectation import Expectation
+from rig.model.hypercall import Hypercall, returns
+from rig.program import Call, Rtas, Step
+
+CALLS = 150
+QUIET = Shares(alone=0.0, hypercalls=0.0, odd_shape=0.0, odd_block=0.0, unknown=0.0, host=0.0, final=0.0)
+
+
+@pytest.fixture(scope="module")
+def known() -> tuple[Deviation, ...]:
+    return load()
+
+
+def test_programs_are_judged_and_nothing_is_found(build: Build) -> None:
+    with closing(Stateful(build, 5)) as engine:
+        reports = list(engine.run([(number, CALLS) for number in range(2)]))
+    assert [one.batch for one in reports] == [0, 1]
+    assert all(one.calls > 0 and not one.errors and not one.findings for one in reports)
+
+
+def test_a_batch_is_the_same_whatever_ran_before(build: Build) -> None:
+    with closing(Stateful(build, 6, shares=QUIET)) as engine:
+        *_, after = engine.run([(0, CALLS), (1, CALLS)])
+    with closing(Stateful(build, 6, shares=QUIET)) as engine:
+        (alone,) = engine.run([(1, CALLS)])
+    # Whether a nanosecond shows that it is unreduced depends on the time.
+    shown = "pci-config-hardware-error"
+    assert after.deviations[shown]
+    assert (after.calls, after.deviations[shown]) == (alone.calls, alone.deviations[shown])
+
+
+def test_what_no_deviation_explains_is_found_once_and_made_small(build: Build) -> None:
+    known = tuple(one for one in load() if one.id != "pci-config-hardware-error")
+    only = frozenset({"ibm,read-pci-config", "get-time-of-day"})
+    with closing(Stateful(build, 1, shares=QUIET, only=only, deviations=known, shrinking=20)) as engine:
+        reports = list(engine.run([(0, CALLS), (1, CALLS)]))
+    findings = [finding for report in reports for finding in report.findings]
+    assert [one.signature for one in findings] == ["ibm,read-pci-config/rtas.pci-hardware-error"]
+    assert findings[0].calls == 1
+    assert sum(report.mismatches[findings[0].signature] for report in reports) > 1
+
+
+def test_a_wrong_model_of_a_call_of_another_package_is_found(build: Build) -> None:
+    def expect(_: object, __: object) -> Expectation:
+        return Expectation("H_WRONG", (returns(0),), footprint=())
+
+    registry = Registry((*BUILT_IN, Hypercall(0xF777, "H_WRONG", (), "", "", expect)))
+    shares = replace(QUIET, hypercalls=0.5)
+    with closing(Stateful(build, 1, shares=shares, registry=registry, shrinking=20)) as engine:
+        (report,) = engine.run([(0, CALLS)])
+    (finding,) = (one for one in report.findings if one.signature == "H_WRONG/r3")
+    assert finding.calls == 1
+    assert [step for step in finding.steps if isinstance(step, Call | Rtas)] == [Call(0xF777)]
+
+
+def test_a_qemu_that_dies_is_a_finding_and_the_campaign_goes_on(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Stateful(build, 1, shares=QUIET, shrinking=1)) as engine:
+        programs = [iter([(Call(0xF777),)]), iter([(Call(0xF778),)])]
+        fresh = engine._fresh
+
+        def program(*_: object) -> Iterator[tuple[Step, ...]]:
+            running = engine._pool._machines
+            for chunk in programs.pop(0):
+                if programs:
+                    (machine, _) = next(iter(running.values()))
+                    machine._live.live.process.popen.kill()
+                    machine._live.live.process.popen.wait()
+                yield chunk
+
+        monkeypatch.setattr(engine, "_program", program)
+        monkeypatch.setattr(engine, "_fresh", fresh)
+        first, second = engine.run([(0, 1), (1, 1)])
+    assert first.mismatches or first.errors
+    assert second.calls == 1
+    assert not second.errors
