@@ -14,6 +14,8 @@ COMMANDS = {
     "run": ("rig.commands.run", "Run scenarios on one or more builds and judge them."),
     "list": ("rig.commands.list", "List scenarios, with what each needs."),
     "replay": ("rig.commands.replay", "Run one program file again, with the full trace."),
+    "watch": ("rig.commands.watch", "Judge the calls that a real guest makes, SLOF's boot by default."),
+    "shell": ("rig.commands.shell", "Issue calls by hand, through the agent or at SLOF's prompt."),
     "explain": ("rig.commands.explain", "The contract of a hypercall or RTAS service, with its deviations."),
     "ab": ("rig.commands.ab", "Run the same scenarios on two builds against each other."),
     "bisect": ("rig.commands.bisect", "Find the first commit or build that shows a failure."),

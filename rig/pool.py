@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -59,12 +60,12 @@ class Pool:
         while len(self._machines) >= KEPT:
             self._close(next(iter(self._machines)))
         with ExitStack() as undo:
-            folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="rig-"))
+            folder = _folder(undo)
             machine: Caller
             if options.firmware == "slof":
-                machine = SlofMachine(build, options, Path(folder), Deadline(max(seconds, BOOT)))
+                machine = SlofMachine(build, options, folder, Deadline(max(seconds, BOOT)))
             else:
-                machine = Machine(build, options, Path(folder), Deadline(seconds))
+                machine = Machine(build, options, folder, Deadline(seconds))
             undo.callback(machine.close)
             machine.start()
             self._machines[key] = (machine, undo.pop_all())
@@ -79,3 +80,10 @@ class Pool:
     def _close(self, key: tuple[str, MachineOptions]) -> None:
         if key in self._machines:
             self._machines.pop(key)[1].close()
+
+
+def _folder(undo: ExitStack) -> Path:
+    """Where a machine's logs go; kept when QEMU's own tests would keep theirs."""
+    if os.environ.get("QEMU_TEST_KEEP_SCRATCH"):
+        return Path(tempfile.mkdtemp(prefix="rig-"))
+    return Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="rig-")))

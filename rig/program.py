@@ -16,9 +16,9 @@ H_LOGICAL_MEMOP = 0xF001
 
 #: the host action, no QMP command, that ends QEMU and starts another one on the same files
 RESTART = "restart"
-#: host actions, no QMP commands: keep the machine's whole state; bring it back; go on with it in another QEMU.
-#: ``move`` takes ``route`` (``file`` or ``socket``) and ``to`` (``same``, or ``newer`` for the build that the
-#: requirement ``newer`` names).
+#: host actions, no QMP commands: keep the machine's whole state; bring it back; go on with it in another
+#: QEMU.  ``move`` takes ``route`` (``file`` or ``socket``) and ``to`` (``same``, or ``newer`` for the build
+#: that the requirement ``newer`` names).
 SAVE, LOAD, MOVE = "save", "load", "move"
 
 #: How a step may end.  ``returned``: the agent came back to its stop label.  ``reset``: the machine

@@ -18,6 +18,7 @@ from rig.check import verdict
 from rig.check.judge import Judge, Judged, Judgement
 from rig.machine.build import Build, devices
 from rig.machine.errors import MachineError
+from rig.machine.machine import Machine
 from rig.machine.translation import translatable
 from rig.model.model import Model
 from rig.pool import Caller, Pool
@@ -130,7 +131,8 @@ class Runner:
         judge: Judge | None = None
         try:
             machine = pool.caller(build, scenario.machine, START)
-            machine.newer = newer(scenario, self.builds)
+            if isinstance(machine, Machine):
+                machine.newer = newer(scenario, self.builds)
             missing = sorted(set(scenario.requires.services) - set(machine.environment.tokens))
             if missing:
                 return Result(

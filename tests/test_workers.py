@@ -14,8 +14,8 @@ import pytest
 from rig.pool import Pool
 from rig.program import MachineOptions
 from rig.report.result import Result
-from rig.schedule import Kind, Schedule, Task
 from rig.scenario.script import Playing, Scenario, Stage
+from rig.schedule import Kind, Schedule, Task
 from rig.workers import Workers
 
 # a forked worker runs nothing but the judge; pytest-xdist has a thread beside it

@@ -88,6 +88,8 @@ def compare(
     for build in builds:
         if reason := unmet(scenario, build):
             return Compared(scenario.name, skipped=reason)
+    if scenario.machine.firmware != "agent":
+        return Compared(scenario.name, skipped="the firmware of two builds does not work in the same memory")
     try:
         first, second = executor.map(
             lambda pool, build: pool.take(build, scenario.machine, START), pools, builds

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,9 @@ class Ratio:
         return {"name": self.name, "build": self.build, "ratio": self.value, "goal": self.goal}
 
 
-def interleave(readings: Mapping[str, Callable[[], float]], rounds: int) -> Mapping[str, Sequence[float]]:
+def interleave(readings: Mapping[K, Callable[[], float]], rounds: int) -> Mapping[K, Sequence[float]]:
     """Take every reading in turn, ``rounds`` times over (A B A B)."""
-    values: dict[str, list[float]] = {name: [] for name in readings}
+    values: dict[K, list[float]] = {name: [] for name in readings}
     for _ in range(rounds):
         for name, reading in readings.items():
             values[name].append(reading())

@@ -190,6 +190,7 @@ def _run(worktree: tree.Worktree, words: Sequence[str], tell: Tell) -> None:
                     tell(line.removeprefix(MARK).rstrip())
         except BaseException:
             os.killpg(git.pid, signal.SIGTERM)
+            git.stdout.read()  # ends when the step in hand has cleared up and ended
             raise
 
 

@@ -1,6 +1,6 @@
-"""Values for arguments, by what the argument means: limits, their neighbours, and what the machine itself names.
+"""Values for arguments, by what they mean: limits, their neighbours, and what the machine itself names.
 
-It draws from :class:`~rig.model.hypercall.Kind` alone, so that calls of other packages get values the same way.
+It draws by :class:`~rig.model.hypercall.Kind` alone, so calls of other packages get values the same way.
 """
 
 from __future__ import annotations

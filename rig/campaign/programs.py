@@ -1,4 +1,4 @@
-"""Programs of RTAS calls, hypercalls and host actions, generated from the descriptions that the model registers.
+"""Programs of RTAS calls, hypercalls and host actions, generated from the model's descriptions of them.
 
 Seed and number fix a program for a machine with a given device tree.  A program is made of *chunks*: a value
 that an earlier call returned is only used in a later chunk, so that the calls of a chunk can share a batch.
@@ -7,7 +7,7 @@ that an earlier call returned is only used in a later chunk, so that the calls o
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rig.campaign.kinds import POOL, Vocabulary, edge
@@ -30,9 +30,7 @@ BUFFERS = 0x0100_0000
 BUFFER = 0x1000
 
 #: services after which the machine stands still or is reset, wherever they come: only a program's last call
-FINAL = frozenset(
-    {"power-off", "system-reboot", "ibm,os-term", "ibm,suspend-me", "stop-self", "rtas-last-error"}
-)
+FINAL = frozenset({"power-off", "system-reboot", "ibm,os-term", "ibm,suspend-me", "stop-self"})
 #: services that may leave QEMU in a state in which a later call ends it: a chunk of their own
 FRAGILE = frozenset({"ibm,create-pe-dma-window"})
 #: outputs that are worth passing on, by their names in the description
@@ -62,6 +60,10 @@ class Shares:
     final: float = 0.25
 
 
+#: what a campaign has unless told otherwise
+USUAL = Shares()
+
+
 @dataclass(slots=True)
 class _Making:
     """One program under way."""
@@ -84,7 +86,7 @@ class Programs:
         environment: Environment,
         registry: Registry,
         seed: int,
-        shares: Shares = Shares(),
+        shares: Shares = USUAL,
         only: frozenset[str] = frozenset(),
     ) -> None:
         self._seed = seed
@@ -197,13 +199,4 @@ class Programs:
         return (own, own, own, SHARED + rng.randrange(POOL) & ~7)
 
 
-def only_of(names: str, services: Mapping[str, Service] = SERVICES) -> frozenset[str]:
-    """Service names from a list with commas between families of names; raises :class:`ValueError`."""
-    chosen = frozenset(names.split())
-    unknown = chosen - services.keys()
-    if unknown:
-        raise ValueError(f"no RTAS service {', '.join(sorted(unknown))}: see `rig explain`")
-    return chosen
-
-
-__all__ = ["Programs", "Shares", "only_of"]
+__all__ = ["USUAL", "Programs", "Shares"]

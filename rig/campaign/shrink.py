@@ -71,17 +71,17 @@ def _first(candidates: Iterator[Program], holds: Holds, deadline: Deadline) -> P
 
 
 def _numbers(program: Program, at: int, holds: Holds, deadline: Deadline) -> Program:
-    """Make the arguments of step ``at`` small, one after another."""
+    """Make the arguments of step ``at`` small, one after another: addresses, which are large, last."""
     step = program[at]
     if not isinstance(step, Call | Rtas):
         return program
-    for index, value in enumerate(step.args):
-        if isinstance(value, int):
+    numbers = sorted((value, index) for index, value in enumerate(step.args) if isinstance(value, int))
+    for value, index in numbers:
 
-            def still(value: int, program: Program = program, index: int = index) -> bool:
-                return not deadline.expired and holds(_with(program, at, index, value))
+        def still(value: int, program: Program = program, index: int = index) -> bool:
+            return not deadline.expired and holds(_with(program, at, index, value))
 
-            program = _with(program, at, index, _least(value, still))
+        program = _with(program, at, index, _least(value, still))
     return program
 
 

@@ -1,7 +1,7 @@
 """The stateful engine: programs in which calls share state, with full records, judged step by step.
 
-Each program begins on a machine as after a start.  A machine is thrown away when a program altered what a reset
-keeps, when it ended otherwise than it should, and when a known deviation has left QEMU ready to abort.
+Each program begins on a machine as after a start.  A machine is thrown away when a program altered what a
+reset keeps, when it ended otherwise than it should, and when a known deviation has left QEMU ready to abort.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rig.campaign.engine import Finding, Report
-from rig.campaign.programs import Programs, Shares
+from rig.campaign.programs import USUAL, Programs, Shares
 from rig.campaign.shrink import shrink
 from rig.check import deviations as known
 from rig.check.judge import Judge, Judged, Judgement
@@ -52,7 +52,7 @@ Chunks = Callable[[Environment], Iterator[Sequence[Step]]]
 
 
 class Stateful:
-    """Plays the programs of ``seed`` on a machine of ``build``; implements :class:`rig.campaign.engine.Engine`."""
+    """Plays the programs of ``seed`` on ``build``; implements :class:`rig.campaign.engine.Engine`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Stateful:
         seed: int,
         *,
         size: int = SIZE,
-        shares: Shares = Shares(),
+        shares: Shares = USUAL,
         only: frozenset[str] = frozenset(),
         revision: str = "merged",
         deviations: Sequence[known.Deviation] | None = None,
@@ -128,7 +128,7 @@ class Stateful:
             tuple(errors),
         )
 
-    # ---- one program -------------------------------------------------------------------------------------------
+    # ---- one program ---------------------------------------------------------------------------------------
 
     def _play(self, chunks: Chunks) -> Played:
         """Play a program on a machine as after a start; raises :class:`MachineError` when there is none."""
@@ -161,7 +161,7 @@ class Stateful:
             self.close()
             return self._pool.take(self._build, self._options, START)
 
-    # ---- findings ----------------------------------------------------------------------------------------------
+    # ---- findings ------------------------------------------------------------------------------------------
 
     def _finding(self, violation: Violation, number: int, executed: Sequence[Step]) -> Finding:
         steps = self._small(executed[: violation.step + 1], violation.signature)

@@ -104,6 +104,12 @@ class Subject:
         records = self._rows(self._records_at(parity))
         return records[:calls, 0].astype(np.uint64), records[:calls, 1].astype(np.uint64)
 
+    def adopt(self, parity: int) -> None:
+        """Take an arena as the guest left it, unjudged."""
+        field = self.fields[parity]
+        field.data[:ARENA] = self.arena(parity)
+        field.data[ARENA : field.size] = self.edge[: field.size - ARENA]
+
     def arena(self, parity: int) -> Bytes:
         """The memory in which batches work."""
         return self._ram[ARENAS[parity].start : ARENAS[parity].end]

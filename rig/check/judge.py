@@ -20,7 +20,22 @@ from rig.model.environment import Environment
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
 from rig.policy import Policy
-from rig.program import LOAD, MOVE, RESTART, SAVE, Arrive, Await, Call, Host, Outcome, Ref, Run, Seed, Step, Together
+from rig.program import (
+    LOAD,
+    MOVE,
+    RESTART,
+    SAVE,
+    Arrive,
+    Await,
+    Call,
+    Host,
+    Outcome,
+    Ref,
+    Run,
+    Seed,
+    Step,
+    Together,
+)
 from rig.scenario.reference import FromStep, parse
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Scenario, Stage

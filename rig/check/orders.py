@@ -68,10 +68,13 @@ class _Search:
             [(part, call) for part, call in calls.items() if call.cpu == cpu]
             for cpu in sorted({call.cpu for call in calls.values()})
         ]
-        footprints = [model.expect(call).footprint for call in calls.values()]
-        if any(footprint is None for footprint in footprints):
-            raise TooManyOrders("a call that may touch anything cannot be one of several at once")
-        self.ranges = _joined([one for footprint in footprints for one in footprint or ()])
+        self.footprints: dict[int, tuple[Range, ...]] = {}
+        for part, call in calls.items():
+            footprint = model.expect(call).footprint
+            if footprint is None:
+                raise TooManyOrders("a call that may touch anything cannot be one of several at once")
+            self.footprints[part] = footprint
+        self.ranges = _joined([one for footprint in self.footprints.values() for one in footprint])
         self.final = self._blanked(observed)
         self.seen: set[tuple[tuple[int, ...], tuple[bytes, ...]]] = set()
 
@@ -101,9 +104,11 @@ class _Search:
             for case in expectation.cases:
                 if not self._happened(case, self.outcomes[part]):
                     continue
+                then = tuple(index + (other == cpu) for other, index in enumerate(at))
+                if not self._lasts(case, then):
+                    continue
                 self._restore(memory)
                 self._apply(case)
-                then = tuple(index + (other == cpu) for other, index in enumerate(at))
                 rest = self._from(then, self._snapshot())
                 if rest is not None:
                     return (Made(part, call, expectation, case), *rest)
@@ -112,6 +117,20 @@ class _Search:
     def _happened(self, case: Case, outcome: Outcome) -> bool:
         return case.ending == outcome.ending and all(
             permitted.permits(outcome.registers.get(name, 0)) for name, permitted in case.registers.items()
+        )
+
+    def _lasts(self, case: Case, at: tuple[int, ...]) -> bool:
+        """Whether what the call stores was observed, as far as no later call can have changed it."""
+        left = [
+            one
+            for queue, index in zip(self.queues, at, strict=True)
+            for part, _ in queue[index:]
+            for one in self.footprints[part]
+        ]
+        return all(
+            write.data == self.observed.read(write.address, len(write.data))
+            for write in case.writes
+            if not any(_meet((write.address, len(write.data)), one) for one in (*left, *self.free))
         )
 
     def _apply(self, case: Case) -> None:
@@ -164,6 +183,10 @@ def unexplained(expectation: Expectation, step: int) -> list[Violation]:
     report = Reporter(expectation, step)
     report.add("order", "no order of whole calls leaves these registers and this memory", rule="LoPAR 14.5.3")
     return report.violations
+
+
+def _meet(one: Range, other: Range) -> bool:
+    return one[0] < sum(other) and other[0] < sum(one)
 
 
 def _joined(ranges: Sequence[Range]) -> list[Range]:

@@ -2,43 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from rig.commands.common import find_builds, qemu_option
+from rig.commands.common import RunError, find_builds, qemu_option
+
+if TYPE_CHECKING:
+    from rig.bench.measurement import Measurement, Ratio
+    from rig.machine.build import Build
+
+GROUPS = ("startup", "debugger", "hypercalls", "campaign")
 
 
 @click.command("bench")
+@click.argument("groups", nargs=-1, type=click.Choice(GROUPS))
 @qemu_option
 @click.option(
     "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Readings of each quantity."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write JSON here.")
-def command(qemus: tuple[str, ...], rounds: int, json_file: Path | None) -> None:
-    """Measure start-up, gdb commands and memory on each build: medians, spread, and ratios of one run."""
-    from rig.bench import debugger, startup
-    from rig.bench.measurement import Measurement, Ratio
+def command(groups: tuple[str, ...], qemus: tuple[str, ...], rounds: int, json_file: Path | None) -> None:
+    """Measure GROUPS (all without any) on each build: medians, spread, and ratios of one run.
+
+    startup and debugger: what the rig itself costs; hypercalls: what calls cost in the guest, by build, and
+    the frame buffer of the founding patch; campaign: what judging costs a stream.
+    """
+    from rig.bench.measurement import Ratio
+    from rig.machine.errors import MachineError
     from rig.report.files import build_json, write_json
 
     builds = find_builds(qemus)
-    measurements: list[Measurement] = []
-    ratios: list[Ratio] = []
     for index, build in enumerate(builds):
-        click.echo(f"QEMU {build.version_text}")
-        for one in (*startup.measure(index, build, rounds), *debugger.measure(index, build)):
+        click.echo(f"[{index}] QEMU {build.version_text}  {build.path}")
+    measurements: list[dict[str, object]] = []
+    ratios: list[dict[str, object]] = []
+    try:
+        for one in _measure(groups or GROUPS, builds, rounds):
             if isinstance(one, Ratio):
-                ratios.append(one)
-                click.echo(f"  {one.name:<48} {one.value:10.2f}        {one.goal}")
+                ratios.append(one.as_json())
+                click.echo(f"[{one.build}] {one.name:<48} {one.value:12.2f}        {one.goal}")
             else:
-                measurements.append(one)
+                measurements.append(one.as_json())
                 low, high = min(one.values), max(one.values)
-                click.echo(f"  {one.name:<48} {one.median:10.3f} {one.unit:<4}  {low:.3f}..{high:.3f}")
+                click.echo(
+                    f"[{one.build}] {one.name:<48} {one.median:12.3f} {one.unit:<4}  {low:.3f}..{high:.3f}"
+                )
+    except (MachineError, RuntimeError) as error:
+        raise RunError(str(error)) from error
     if json_file is not None:
         report = {
             "schema": 1,
             "builds": [build_json(build, "pseries", "") for build in builds],
-            "measurements": [one.as_json() for one in measurements],
-            "ratios": [one.as_json() for one in ratios],
+            "measurements": measurements,
+            "ratios": ratios,
         }
         write_json(json_file, report)
+
+
+def _measure(groups: Sequence[str], builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Ratio]:
+    from rig.bench import campaign, debugger, hypercalls, startup
+
+    for index, build in enumerate(builds):
+        if "startup" in groups:
+            yield from startup.measure(index, build, rounds)
+        if "debugger" in groups:
+            yield from debugger.measure(index, build)
+    if "hypercalls" in groups:
+        yield from hypercalls.measure(builds, rounds)
+    if "campaign" in groups:
+        yield from campaign.measure(builds, rounds)

@@ -26,7 +26,8 @@ def command(file: Path, folder: Path, name: str | None, qemus: tuple[str, ...]) 
 
     It is played once on the first build given, which resolves its references.
     """
-    from rig.export.standalone import CannotExport, export
+    from rig.export.standalone import export
+    from rig.export.table import CannotExport
     from rig.machine.errors import MachineError
     from rig.scenario.errors import BadScenario
     from rig.scenario.file import load_file

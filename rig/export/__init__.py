@@ -1,1 +1,1 @@
-"""Reproducers for people who have nothing but QEMU: an image that performs a program's calls and says what it saw."""
+"""Reproducers for people who have nothing but QEMU: an image that performs a program's calls itself."""

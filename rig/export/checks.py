@@ -1,4 +1,4 @@
-"""What the player can check of an expectation: r3, output cells and bytes, each against all that is permitted.
+"""What the player can check of an expectation: r3, output cells, bytes, against all that is permitted.
 
 A case with a breach is not permitted; where several cases are, each place is held to the union of them.
 """
@@ -41,7 +41,7 @@ def describe(table: Table, judged: Judged) -> None:
 def _settle(
     table: Table, ranges: Ranges | None, judged: Judged, what: str, address: int | None, rule: str = ""
 ) -> None:
-    """Check the value in hand against ranges; where a rule is no range, only what was seen to break it fails."""
+    """Check the value in hand against ranges; where a rule is no range, only what broke it fails."""
     wrong = next((one for one in judged.violations if _concerns(one, what, address)), None)
     if ranges is None and wrong is not None and wrong.value is not None:
         ranges = ((0, wrong.value - 1), (wrong.value + 1, (1 << 64) - 1))
@@ -92,7 +92,7 @@ def _common(cases: Sequence[Case]) -> Iterator[Cell]:
 def _bytes(
     cases: Sequence[Case], violations: Sequence[Violation]
 ) -> Iterator[tuple[int, tuple[bytes, ...], str]]:
-    """Address, what may be there, and the rule: where every case says so, and where bytes were seen to be wrong."""
+    """Address, what may be there, and the rule: where every case says so, and where bytes were wrong."""
     for write in cases[0].writes:
         choices = [
             next((other.data for other in case.writes if other.address == write.address), None)

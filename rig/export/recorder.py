@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rig.machine.machine import Machine
 from rig.model.environment import Environment
+from rig.picture import Picture
 from rig.program import Arrive, Await, Call, Host, Outcome, Run, Seed
 from rig.scenario.errors import BadScenario
 from rig.scenario.script import Registers
@@ -55,7 +56,7 @@ class Recorder:
 
     def screen(self, name: str) -> Picture:
         """What is on the screen."""
-        return self.machine.screen(name)
+        return self._machine.screen(name)
 
     def call(self, calls: Sequence[Call]) -> list[Outcome]:
         self.log += calls

@@ -37,7 +37,7 @@ DIFFERS = "This QEMU DIFFERS from the contract.\n"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: the folder, and whether the contract was broken on the build that it was made with."""
+    """What was written, and what was broken on the build that it was made with."""
 
     folder: Path
     calls: int

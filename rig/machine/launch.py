@@ -109,6 +109,8 @@ def launch(
                 tuple(file.path for file in ram.values()),
             )
             words = compose(build, options, image, wires)
+            if backdoor := os.environ.get("QEMU_TEST_QMP_BACKDOOR"):  # as for QEMU's own tests
+                words += ("-qmp", f"unix:{backdoor.replace(',', ',,')},server=on,wait=off")
             inherited = [monitor_theirs.fileno(), stub.fileno(), copies.fd]
             inherited += [file.fd for file in ram.values()]
             inherited += [console_theirs.fileno()] if options.console else []

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
-from rig.machine import agent, command_line, device_tree, together, travel
+from rig.machine import agent, command_line, surroundings, together, travel
 from rig.machine import translation as mmu
 from rig.machine.batch import CARRIED, Batch, kind, seconds
 from rig.machine.build import Build
@@ -510,7 +510,12 @@ class Machine:
     def _join(self, cpu: int, deadline: Deadline) -> Outcome:
         """Let a CPU that was started come to the agent, which tells what it was started with."""
         live, began = self._live, _now()
-        ending = live.arrive(cpu, deadline)
+        try:
+            ending = live.arrive(cpu, deadline)
+        except MachineError:
+            if not live.dead():
+                raise
+            ending = "died"
         outcome = self._left(began, ending)
         if ending != "returned":
             return outcome
@@ -520,35 +525,23 @@ class Machine:
         return replace(outcome, registers=live.mailbox(cpu).boot)
 
     def _look_around(self) -> Environment:
-        memory = self.memory
-        at = self.boot["r3"]
-        try:
-            fdt = Region(at, device_tree.total_size(memory.read(at, 8)))
-            tree = device_tree.parse(memory.read(fdt.start, fdt.length))
-        except ValueError as error:
-            if "x-vof=on" not in ",".join(self.options.options):  # its tree is not in guest memory
-                raise MachineError(
-                    f"no device tree at {at:#x}, where r3 pointed at entry: {error}"
-                ) from error
-            fdt, tree = Region(0, 0), Node("")
-        built_in = device_tree.memory(tree) or (Region(0, self.options.memory << 20),)
-        ram = tuple(sorted({*built_in, *self._plugged.values()}, key=lambda region: region.start))
-        return Environment(ram, agent.REGION, fdt, tree, self.build.version, self.options)
+        def kept() -> Node:
+            return surroundings.kept_tree(self._live.live.monitor, self._directory, Deadline(ANSWER))
+
+        at, version = self.boot["r3"], self.build.version
+        return surroundings.look(self.memory, at, self.options, version, self._plugged.values(), kept)
 
     def _find_plugged(self, deadline: Deadline) -> None:
         """Look where memory was plugged, and see it from now on."""
         if self._mapped is None or not self.options.dimms:
             return
-        answer = self._live.live.monitor.execute("query-memory-devices", None, deadline)
-        assert isinstance(answer, Sequence)
-        for device in answer:
-            name = str(device["data"]["memdev"]).rpartition("/")[2]
-            if name in self._live.live.ram and name not in self._plugged:
-                region = Region(int(device["data"]["addr"]), int(device["data"]["size"]))
-                self._mapped.attach(self._live.live.ram[name], region.start, region.length)
+        live = self._live.live
+        for name, region in surroundings.plugged(live.monitor, deadline):
+            if name in live.ram and name not in self._plugged:
+                self._mapped.attach(live.ram[name], region.start, region.length)
                 self._plugged[name] = region
-                ram = tuple(sorted((*self.environment.ram, region), key=lambda region: region.start))
-                self._environment = replace(self.environment, ram=ram)
+        ram = surroundings.together(self.environment.ram, self._plugged.values())
+        self._environment = replace(self.environment, ram=ram)
 
     def _left(self, began: tuple[float, float], ending: Ending) -> Outcome:
         """The outcome of a step, registers excepted."""

@@ -1,8 +1,8 @@
 """A machine whose calls are made by SLOF, QEMU's own firmware, from its Forth prompt.
 
 It is a :class:`rig.target.Target` as :class:`rig.machine.machine.Machine` is, but the registers of a call are
-not seen, only what it returns.  The guest runs all the time and works in memory of its own (``environment.busy``);
-all other RAM is the program's.
+not seen, only what it returns.  The guest works in memory of its own (``environment.busy``); all other RAM is
+the program's.  It stands still between calls: a prompt that waits would use up a CPU of the host's.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from rig.program import (
     Await,
     Call,
     Ending,
+    Event,
     Host,
     MachineOptions,
     Outcome,
@@ -43,6 +44,7 @@ from rig.target import GuestMemory
 PATIENCE = 20.0
 #: seconds that SLOF may take to its prompt: 5 to 10 on an idle host
 BOOT = 120.0
+OURS = frozenset({"STOP", "RESUME"})
 #: where SLOF puts RTAS, out of the way of programs
 RTAS_AT = 0x7F_0000
 #: a memory operation that takes longer than a line may, in elements
@@ -109,7 +111,7 @@ class SlofMachine:
                     self.options,
                     busy,
                 )
-                running.monitor.events()
+                self._stop()
             except BaseException:
                 self.close()
                 raise
@@ -127,13 +129,27 @@ class SlofMachine:
         """Free the stack, and all RAM but what SLOF works in is zero again; SLOF is not booted again."""
         with self._blamed():
             self.pictures.clear()
-            self.prompt.ask("clear hex", Deadline(PATIENCE))
+            with self._awake():
+                self.prompt.ask("clear hex", Deadline(PATIENCE))
             memory = self.memory
             for start, length in list(memory.extents()):
                 for page in range(start, start + length, PAGE):
                     if not any(region.holds(page) for region in self.environment.busy):
                         memory.write(page, bytes(PAGE))
-            self._live.monitor.events()
+
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        """Let the guest run meanwhile."""
+        self._live.monitor.execute("cont", None, Deadline(PATIENCE))
+        yield
+        self._stop()
+
+    def _stop(self) -> None:
+        self._live.monitor.execute("stop", None, Deadline(PATIENCE))
+
+    def _events(self) -> tuple[Event, ...]:
+        """What has arrived, but for what :meth:`_awake` causes."""
+        return tuple(event for event in self._live.monitor.events() if event.name not in OURS)
 
     @property
     def _live(self) -> Running:
@@ -191,8 +207,13 @@ class SlofMachine:
 
     def ask(self, line: str) -> str:
         """What SLOF prints for a line typed at its prompt."""
-        with self._blamed():
+        with self._blamed(), self._awake():
             return self.prompt.ask(line, Deadline(PATIENCE))
+
+    def dump(self, address: int, length: int) -> bytes:
+        """The bytes at ``address`` as SLOF's own ``dump`` shows them."""
+        with self._blamed(), self._awake():
+            return self.prompt.dump(address, length, Deadline(PATIENCE))
 
     def screen(self, name: str) -> Picture:
         """What is on the screen, kept as the picture ``name``."""
@@ -224,12 +245,13 @@ class SlofMachine:
         registers: dict[str, int] = {}
         ending: Ending = "returned"
         try:
-            registers["r3"] = self.prompt.number(line, deadline)
+            with self._awake():
+                registers["r3"] = self.prompt.number(line, deadline)
         except MachineError:
             if not self._live.process.wait(Deadline(1.0)):
                 raise
             ending = "died"
-        events = tuple(self._live.monitor.events())
+        events = self._events()
         words = "" if ending == "returned" else self.last_words()
         return Outcome(ending, registers, events=events, last_words=words, clock=(began, time.time()))
 
@@ -247,8 +269,7 @@ class SlofMachine:
                 answer = {"return": done}
             except Refused as error:
                 answer = {"error": {"class": error.error_class, "desc": error.description}}
-            events = tuple(self._live.monitor.events())
-            return Outcome(events=events, answer=answer, clock=(began, time.time()))
+            return Outcome(events=self._events(), answer=answer, clock=(began, time.time()))
 
     def wait(self, event: Await | Arrive) -> Outcome:
         """Not at the prompt; raises :class:`MachineError`."""

@@ -14,8 +14,8 @@ from rig.deadline import Deadline
 from rig.machine import agent
 from rig.machine.batch import Batch
 from rig.machine.doorbell import LOOK, Doorbell
-from rig.machine.errors import AgentError
-from rig.machine.execution import ANSWER, Execution
+from rig.machine.errors import AgentError, MachineError
+from rig.machine.execution import Execution
 from rig.program import Ending
 
 
@@ -28,12 +28,18 @@ def run(batches: Sequence[Batch], live: Execution, ram: mmap.mmap, deadline: Dea
     for batch in batches:
         live.place(batch, batch.vectors(live.codec))
         live.memory.write(batch.records_at, batch.unwritten)
-    bell = Doorbell(live, ram)
+    try:
+        return _all(batches, live, Doorbell(live, ram), deadline)
+    except MachineError:
+        if not live.dead():
+            raise
+        return "died"
+
+
+def _all(batches: Sequence[Batch], live: Execution, bell: Doorbell, deadline: Deadline) -> Ending:
     bell.release()
     select.select([], [], [], LOOK)
-    awaited = {}
-    for batch in batches:
-        awaited[batch.cpu] = bell.start(batch.cpu)
+    awaited = {batch.cpu: bell.start(batch.cpu) for batch in batches}
     while awaited:
         if not live.live.process.alive:
             return "died"
@@ -56,10 +62,4 @@ def areas(cpus: Sequence[int]) -> dict[int, int]:
     return {cpu: agent.BATCH + index * share for index, cpu in enumerate(cpus)}
 
 
-def fits(batch: Batch, parts: int) -> bool:
-    """Whether a batch and its records fit one of so many equal parts."""
-    share = (agent.TABLES - agent.BATCH) // parts & -agent.FULL_SIZE
-    return 2 * batch.count * agent.size(batch.full) <= share
-
-
-__all__ = ["ANSWER", "areas", "fits", "run"]
+__all__ = ["areas", "run"]

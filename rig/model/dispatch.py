@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from rig.model import logical, memop, update_dt
+from rig.model import logical, memop, update_dt, vof
 from rig.model.expectation import Expectation
 from rig.model.hypercall import H_FUNCTION, MASK64, Hypercall, State, returns
 from rig.model.rtas import call as rtas
@@ -23,6 +23,7 @@ BUILT_IN: tuple[Hypercall, ...] = (
     *memop.HYPERCALLS,
     *logical.HYPERCALLS,
     *update_dt.HYPERCALLS,
+    *vof.HYPERCALLS,
 )
 
 

@@ -41,8 +41,8 @@ class Memory:
     def read(self, address: int, length: int) -> bytes:
         """``length`` bytes at ``address``; raises :class:`ValueError` outside RAM."""
         number, at = divmod(address, PAGE)
-        if self._whole and at + length <= PAGE and (page := self._pages.get(number)) is not None:
-            return bytes(page[at : at + length])
+        if self._whole and at + length <= PAGE and (known := self._pages.get(number)) is not None:
+            return bytes(known[at : at + length])
         self._check(address, length)
         data = bytearray(length)
         done = 0
@@ -56,8 +56,8 @@ class Memory:
     def write(self, address: int, data: bytes) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
         number, at = divmod(address, PAGE)
-        if self._whole and at + len(data) <= PAGE and (page := self._pages.get(number)) is not None:
-            page[at : at + len(data)] = data
+        if self._whole and at + len(data) <= PAGE and (known := self._pages.get(number)) is not None:
+            known[at : at + len(data)] = data
             return
         self._check(address, len(data))
         done = 0

@@ -1,19 +1,14 @@
-"""Memop stores instructions over code that has run: what runs next is the new code.  RTAS changes none.
-
-Code that is put in place by the host goes by way of gdb: QEMU does not see what is stored through a mapping,
-and a machine that was reset may have translated what was there before.
-"""
+"""Memop stores instructions over code that has run: what runs next is the new code.  RTAS changes none."""
 
 from __future__ import annotations
 
 from rig.program import H_LOGICAL_MEMOP, Arrive, Call, MachineOptions, Outcome, Rtas, Run, Seed, Together
+from rig.scenario.guest_code import END, RETURN, load_immediate, put
 from rig.scenario.script import Disagreement, Playing, Stage, scenario
 
 CODE, NEW = 0x100_0000, 0x101_0000
 TWO = MachineOptions(smp="2")
 
-END = bytes.fromhex("44000002")  # sc 0
-RETURN = bytes.fromhex("4e800020")  # blr
 #: sc 1; li r11, 1; sc 0
 OWN = bytes.fromhex("4400002239600001") + END
 #: r4 a function, r5 how often to call it until it returns 2
@@ -27,17 +22,6 @@ FOLLOW = bytes.fromhex(
     "4082ffe8"  # bne   the first
     "44000002"  # 1: sc 0
 )
-
-
-def load_immediate(value: int, register: int = 3) -> bytes:
-    """``li register, value``."""
-    return (0x3800_0000 | register << 21 | value).to_bytes(4, "big")
-
-
-def put(stage: Stage, address: int, code: bytes) -> Playing:
-    """Code in memory, and nothing else translated from there."""
-    yield Seed(address, code)
-    stage.memories["gdb"].write(address, code)
 
 
 def expect(what: str, seen: int, wanted: int) -> None:

@@ -14,7 +14,7 @@ from rig.scenario.script import Playing, Scenario, Stage, scenario
 SECONDARY, MAILBOX, STRIDE = 0x3000, 0x8000, 0x100
 DATA = 0x100_0000
 #: bytes that a call moves: long enough for CPUs to meet
-LENGTH = 0x4000
+LENGTH = 0x1000
 ROUNDS = 8
 
 TWO = MachineOptions(smp="2")
@@ -91,7 +91,7 @@ def with_rtas(cpus: int) -> Playing:
     for turn in range(ROUNDS):
         asked = Rtas("query-cpu-stopped-state", (1,), nret=2, block=block)
         copies = tuple(
-            copy(taken + LENGTH * (4 * cpu + step), block, cpu, turn % 3, LENGTH)
+            copy(taken + LENGTH * (4 * cpu + step), block, cpu, turn % 3, 0x200)
             for cpu in range(1, cpus)
             for step in range(3)
         )
@@ -107,7 +107,7 @@ def at_once(
     def started(stage: Stage) -> Playing:
         return play(int(machine.smp))
 
-    issues = frozenset({H_LOGICAL_MEMOP, "start-cpu", *services})
+    issues: frozenset[str | int] = frozenset((H_LOGICAL_MEMOP, "start-cpu", *services))
     return scenario(name=name, summary=summary, machine=machine, issues=issues)(started)
 
 

@@ -7,6 +7,7 @@ one access of the element's size (H_LOGICAL_MEMOP is made of the same loads and 
 from __future__ import annotations
 
 from rig.program import H_LOGICAL_MEMOP, Arrive, Call, MachineOptions, Outcome, Rtas, Run, Seed, Together
+from rig.scenario.guest_code import END, put
 from rig.scenario.script import Disagreement, Playing, Stage, scenario
 
 CODE = 0x100_0000
@@ -22,31 +23,35 @@ LOAD = {
     2: bytes.fromhex("80c40000"),  # lwz   r6, 0(r4)
     1: bytes.fromhex("a0c40000"),  # lhz   r6, 0(r4)
 }
-JUDGE = bytes.fromhex(
-    "7c263800"  # cmpd  r6, r7
-    "41820010"  # beq   1f
-    "7c264000"  # cmpd  r6, r8
-    "41820008"  # beq   1f
-    "39290001"  # addi  r9, r9, 1
-    "38a5ffff"  # 1: addi r5, r5, -1
-    "2c250000"  # cmpdi r5, 0
-    "4082ffe0"  # bne   the load
-    "44000002"  # sc    0
+JUDGE = (
+    bytes.fromhex(
+        "7c263800"  # cmpd  r6, r7
+        "41820010"  # beq   1f
+        "7c264000"  # cmpd  r6, r8
+        "41820008"  # beq   1f
+        "39290001"  # addi  r9, r9, 1
+        "38a5ffff"  # 1: addi r5, r5, -1
+        "2c250000"  # cmpdi r5, 0
+        "4082ffe0"  # bne   the load
+    )
+    + END
 )
 
 #: r4 address of 512 doublewords, r5 how often, r7 and r8 stored in turn
-STORE = bytes.fromhex(
-    "39200200"  # li    r9, 512
-    "7d2903a6"  # mtctr r9
-    "7c8a2378"  # mr    r10, r4
-    "f8ea0000"  # 1: std r7, 0(r10)
-    "f90a0000"  # std   r8, 0(r10)
-    "394a0008"  # addi  r10, r10, 8
-    "4200fff4"  # bdnz  1b
-    "38a5ffff"  # addi  r5, r5, -1
-    "2c250000"  # cmpdi r5, 0
-    "4082ffdc"  # bne   the first
-    "44000002"  # sc    0
+STORE = (
+    bytes.fromhex(
+        "39200200"  # li    r9, 512
+        "7d2903a6"  # mtctr r9
+        "7c8a2378"  # mr    r10, r4
+        "f8ea0000"  # 1: std r7, 0(r10)
+        "f90a0000"  # std   r8, 0(r10)
+        "394a0008"  # addi  r10, r10, 8
+        "4200fff4"  # bdnz  1b
+        "38a5ffff"  # addi  r5, r5, -1
+        "2c250000"  # cmpdi r5, 0
+        "4082ffdc"  # bne   the first
+    )
+    + END
 )
 
 TWO = MachineOptions(smp="2")
@@ -67,6 +72,7 @@ def copy(source: int, esize: int) -> Call:
     name="loads",
     summary="while one CPU copies elements of 2, 4 and 8 bytes, another's loads see each old or new",
     machine=TWO,
+    needs=frozenset({"memories"}),
     issues=frozenset({H_LOGICAL_MEMOP, "start-cpu"}),
 )
 def loads(stage: Stage) -> Playing:
@@ -75,7 +81,7 @@ def loads(stage: Stage) -> Playing:
     yield [Seed(FIRST, pattern(OLD)), Seed(SECOND, pattern(NEW)), Seed(DESTINATION, pattern(OLD))]
     for esize, load in LOAD.items():
         code = CODE + 0x1000 * esize
-        yield Seed(code, load + JUDGE)
+        yield from put(stage, code, load + JUDGE)
         width = 8 * (1 << esize)
         values = {"r7": OLD >> 64 - width, "r8": NEW >> 64 - width}
         for turn in range(ROUNDS):
@@ -96,12 +102,14 @@ def loads(stage: Stage) -> Playing:
     name="stores",
     summary="while one CPU stores doublewords, another's copy of them holds no part of one",
     machine=TWO,
+    needs=frozenset({"memories"}),
     issues=frozenset({H_LOGICAL_MEMOP, "start-cpu"}),
 )
 def stores(stage: Stage) -> Playing:
     """Elements of eight bytes, of which the source is being stored."""
     yield SECOND_CPU
-    yield [Seed(CODE, STORE), Seed(FIRST, pattern(OLD)), Seed(DESTINATION, pattern(OLD))]
+    yield from put(stage, CODE, STORE)
+    yield [Seed(FIRST, pattern(OLD)), Seed(DESTINATION, pattern(OLD))]
     touched = ((FIRST, LENGTH), (DESTINATION, LENGTH))
     for _ in range(ROUNDS):
         write = Run(CODE, {"r4": FIRST, "r5": 60, "r7": OLD, "r8": NEW}, touched, name="stores", cpu=1)

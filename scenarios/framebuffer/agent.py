@@ -1,8 +1,8 @@
 """The screen drawn and scrolled by H_LOGICAL_MEMOP, which is what the call was made for.
 
 No firmware has been there: the guest maps the VGA device by RTAS and sets its mode by cache-inhibited stores.
-Every operation is made twice, on a twin of the frame buffer in RAM, which the model judges byte by byte, and on
-the frame buffer; then both must hold the same bytes, and the screen must show them pixel by pixel.
+Every operation is made twice, on a twin of the frame buffer in RAM, which the model judges byte by byte, and
+on the frame buffer; then both must hold the same bytes, and the screen must show them pixel by pixel.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ def play(stage: Stage, *operations: tuple[str, tuple[int, int, int, int, int]]) 
     summary="inverting the screen shows every pixel inverted, inverting it again shows it as it was",
     machine=MACHINE,
     requires=NEEDED,
+    needs=frozenset({"screen"}),
     issues=ISSUES,
 )
 def invert(stage: Stage) -> Playing:
@@ -141,6 +142,7 @@ def invert(stage: Stage) -> Playing:
     summary="a line of text scrolled up and down moves every pixel by sixteen rows",
     machine=MACHINE,
     requires=NEEDED,
+    needs=frozenset({"screen"}),
     issues=ISSUES,
 )
 def scroll_line(stage: Stage) -> Playing:
@@ -158,6 +160,7 @@ def scroll_line(stage: Stage) -> Playing:
     summary="all but one line scrolled away leaves that line at the top",
     machine=MACHINE,
     requires=NEEDED,
+    needs=frozenset({"screen"}),
     issues=ISSUES,
 )
 def scroll_page(stage: Stage) -> Playing:
@@ -168,15 +171,16 @@ def scroll_page(stage: Stage) -> Playing:
 
 @scenario(
     name="cursor",
-    summary="a cursor drawn by inverting one character cell row by row changes no other pixel",
+    summary="rows of a cursor drawn by inverting eight pixels change no other pixel",
     machine=MACHINE,
     requires=NEEDED,
+    needs=frozenset({"screen"}),
     issues=ISSUES,
 )
 def cursor(stage: Stage) -> Playing:
-    """Sixteen operations of eight pixels, at an odd pixel, as a console draws its cursor."""
+    """The first, a middle and the last row of a character cell, 32 bytes each, as a console draws it."""
     corner = 5 * LINE * PITCH + 4 * 77
     yield from play(
         stage,
-        *((f"cursor-row-{row}", (at, at, 2, 32, INVERT)) for row in (0, 7, 15) for at in [corner + row * PITCH]),
+        *((f"cursor-row-{row}", (corner + row * PITCH,) * 2 + (2, 32, INVERT)) for row in (0, 7, 15)),
     )

@@ -1,8 +1,8 @@
 """What a machine holds for its guest, over a snapshot, a move to another QEMU, and a reset.
 
-Each scenario sets everything that the families keep (time, NVRAM, connectors, interrupts, DMA windows, routines
-for system resets, an event that waits), lets the machine travel or be reset, and asks for all of it.  The model
-knows what must come through: everything, except that a reset keeps only what LoPAR calls non-volatile.
+Each scenario sets everything that the families keep (time, NVRAM, connectors, interrupts, DMA windows,
+routines for system resets, an event that waits), lets the machine travel or be reset, and asks for all of it.
+The model knows what must come through: all of it, but over a reset only what LoPAR calls non-volatile.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EPOW = 0x4000_0000
 ROUTINE = 0xC0_0000
 FOUR_BYTES = bytes.fromhex("a55a3cc3")
 
-#: guest time follows the guest, so that no host's clock is in it
+#: a start that no other machine has: the clock keeps what was set
 CLOCK = ("-rtc", "base=2002-03-01T00:00:00")
 PLAIN = MachineOptions(devices=("e1000e,addr=1,romfile=", "e1000e,addr=3,romfile="), arguments=CLOCK)
 VIRTIO = MachineOptions(devices=("virtio-net-pci,addr=1,romfile=", "virtio-rng-pci,addr=3"), arguments=CLOCK)
@@ -120,7 +120,9 @@ def carried(*between: Step) -> Play:
     return play
 
 
-def named(name: str, summary: str, options: MachineOptions, play: Play, newer: str = "", on: str = "") -> Scenario:
+def named(
+    name: str, summary: str, options: MachineOptions, play: Play, newer: str = "", on: str = ""
+) -> Scenario:
     """One of the scenarios below."""
     devices = tuple(device.split(",")[0] for device in options.devices)
     requires = Requirement(devices=devices, newer=newer, versions=on)
@@ -144,7 +146,10 @@ def there_and_back(stage: Stage) -> Playing:
 
 snapshot = named("snapshot", "a snapshot brings back everything as it was", PLAIN, there_and_back)
 snapshot_virtio = named(
-    "snapshot-virtio", "a snapshot brings back everything as it was, with virtio devices", VIRTIO, there_and_back
+    "snapshot-virtio",
+    "a snapshot brings back everything as it was, with virtio devices",
+    VIRTIO,
+    there_and_back,
 )
 unmapped = named(
     "snapshot-unmapped",

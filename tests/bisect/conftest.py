@@ -79,19 +79,23 @@ Rig = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     """Runs ``rig`` in a process of its own, in a folder that is not the rig's."""
-    home = str(Path(__file__).parents[2])
 
     def run(*words: object, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "rig", *map(str, words)],
-            cwd=cwd,
-            env=os.environ | {"PYTHONPATH": home},
-            capture_output=True,
-            text=True,
-            check=False,
+            command(*words), cwd=cwd, env=environment(), capture_output=True, text=True, check=False
         )
 
     return run
+
+
+def command(*words: object) -> list[str]:
+    """The words that start this rig anywhere."""
+    return [sys.executable, "-m", "rig", *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    """Where it finds itself."""
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @pytest.fixture

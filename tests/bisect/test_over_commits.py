@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from rig.bisect.commits import Binaries, Recipe
 
-from .conftest import BINARY, WORKS, XIVE, Repository, Rig
+from .conftest import BINARY, WORKS, XIVE, Repository, Rig, command, environment
 
 BUILD = ("--build", "sh make.sh")
 
@@ -146,6 +147,26 @@ def test_a_thousand_cached_commits_need_eleven_steps_and_no_build(
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["candidates"] == [names[first]]
     assert len(found["entries"]) - 2 <= 10, "both ends are one step, taken at once"
+
+
+def test_interrupting_it_leaves_nothing_behind(
+    repository: Repository, scenario: Path, own_cache: Path, tmp_path: Path
+) -> None:
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    repository.commit("good")
+    repository.commit("takes long", build=f"exec sleep 600 > {shlex.quote(str(alive))}")
+    repository.commit("bad", machine=XIVE)
+    before = repository.state()
+    ends = ("--good", repository.commits["good"], "--bad", "main")
+    words = command("bisect", scenario, "--source", repository.path, *ends, "--expect", "skipped", *BUILD)
+    with subprocess.Popen(words, env=environment(), cwd=tmp_path, start_new_session=True) as rig:
+        with alive.open("rb") as building:  # opened as soon as the build has begun
+            rig.send_signal(signal.SIGINT)
+            assert rig.wait(60) == 2
+            assert building.read() == b"", "the build has been ended"
+    assert repository.state() == before
+    assert not list(own_cache.glob("work-*"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Generated programs: fixed by seed and number, inside the memory that is theirs, made of what is described."""
+"""Generated programs: fixed by seed and number, inside memory of their own, made of what is described."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rig.campaign.kinds import Vocabulary, edge
-from rig.campaign.programs import FINAL, FRAGILE, Programs, Shares
+from rig.campaign.programs import FINAL, FRAGILE, USUAL, Programs, Shares
 from rig.model.dispatch import Registry
 from rig.model.environment import Environment, Node, Region
 from rig.model.expectation import Expectation
@@ -40,7 +40,7 @@ TREE = Node("", {}, {"rtas": Node("rtas", TOKENS), BRIDGE.name: BRIDGE})
 ENVIRONMENT = Environment((Region(0, 256 << 20),), AGENT, Region(0xFE0_0000, 0x5000), TREE)
 
 
-def program(number: int, seed: int = 1, calls: int = 600, shares: Shares = Shares()) -> list[Step]:
+def program(number: int, seed: int = 1, calls: int = 600, shares: Shares = USUAL) -> list[Step]:
     programs = Programs(ENVIRONMENT, Registry(), seed, shares)
     return [step for chunk in programs.chunks(number, calls) for step in chunk]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from rig.export import table
-from rig.export.standalone import CannotExport, Exported, export
+from rig.export.standalone import Exported, export
+from rig.export.table import CannotExport
 from rig.machine.build import Build
 from rig.scenario.file import load_file
 

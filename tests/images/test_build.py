@@ -17,6 +17,7 @@ SIZE = 0x10000
 LABELS = {
     "rig_entry": 0x100,
     "rig_done": 0x2000,
+    "rig_elsewhere": 0x4000,
     "rig_fault": 0x2040,
     "rig_mailbox": 0x8000,
     "rig_scratch": 0xF000,

@@ -63,3 +63,24 @@ def test_a_file_that_cannot_be_cleared_says_so(file: Anonymous) -> None:
     file.close()
     with pytest.raises(OSError, match="could not be cleared"):
         memory.clear()
+
+
+def test_several_files_are_one_memory() -> None:
+    files = [Anonymous(f"rig-{start:x}", PAGE) for start in (0, PAGE, 8 * PAGE)]
+    memory = Mapped(files[0], PAGE)
+    memory.attach(files[2], 8 * PAGE, PAGE)
+    memory.attach(files[1], PAGE, PAGE)
+    memory.write(PAGE - 2, b"abcd")
+    memory.write(9 * PAGE - 1, b"z")
+    assert (files[0].read(PAGE - 2, 2), files[1].read(0, 2)) == (b"ab", b"cd")
+    assert memory.read(PAGE - 3, 6) == b"\0abcd\0"
+    assert list(memory.extents()) == [(0, PAGE), (PAGE, PAGE), (8 * PAGE, PAGE)]
+    for start, length in ((2 * PAGE - 1, 2), (8 * PAGE - 1, 1), (9 * PAGE, 1), (-1, 1)):
+        with pytest.raises(ValueError, match="not all RAM"):
+            memory.read(start, length)
+    with pytest.raises(ValueError, match="RAM already"):
+        memory.attach(files[0], 9 * PAGE - 1, PAGE)
+    memory.clear()
+    assert list(memory.extents()) == []
+    for file in files:
+        file.close()

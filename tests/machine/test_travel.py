@@ -1,0 +1,91 @@
+"""A machine's state brought back and brought elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from rig.machine.machine import Machine
+from rig.program import H_LOGICAL_MEMOP, LOAD, MOVE, SAVE, Call, Host, MachineOptions
+
+SMALL = MachineOptions(memory=256)
+COPY = Call(H_LOGICAL_MEMOP, (0x200_0000, 0x100_0000, 3, 1, 0))
+
+
+def copies(machine: Machine, data: bytes) -> bool:
+    """Whether the guest works, on data that the host puts there."""
+    machine.memory.write(0x100_0000, data)
+    (outcome,) = machine.call([COPY])
+    assert (outcome.ending, outcome.registers["r3"]) == ("returned", 0)
+    return machine.memory.read(0x200_0000, 8) == data
+
+
+def test_memory_comes_back_and_the_guest_goes_on(boot: Callable[..., Machine]) -> None:
+    machine = boot()
+    assert copies(machine, b"as saved")
+    assert machine.host(Host(SAVE)).answer == {"return": {}}
+    for _ in range(2):
+        assert copies(machine, b"too late")
+        outcome = machine.host(Host(LOAD))
+        assert (outcome.ending, outcome.events, outcome.answer) == ("returned", (), {"return": {}})
+        assert machine.memory.read(0x200_0000, 8) == b"as saved"
+
+
+def test_what_was_not_saved_cannot_be_brought_back(boot: Callable[..., Machine]) -> None:
+    machine = boot()
+    answer = machine.host(Host(LOAD)).answer
+    assert isinstance(answer, dict)
+    assert "error" in answer
+    assert copies(machine, b"goes on.")
+
+
+@pytest.mark.parametrize("route", ["file", "socket"])
+def test_another_process_goes_on(boot: Callable[..., Machine], route: str) -> None:
+    machine = boot()
+    assert copies(machine, b"moving..")
+    before = machine.pid
+    outcome = machine.host(Host(MOVE, {"route": route}))
+    assert (outcome.ending, outcome.events, outcome.answer) == ("returned", (), {"return": {}})
+    assert machine.pid != before
+    assert machine.memory.read(0x200_0000, 8) == b"moving.."
+    assert copies(machine, b"elsewhere"[:8])
+
+
+def test_a_destination_that_does_not_fit_leaves_the_machine_where_it_was(
+    boot: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = boot()
+    before = machine.pid
+    monkeypatch.setattr(machine, "options", replace(SMALL, machine="pseries", options=("ic-mode=xics",)))
+    answer = machine.host(Host(MOVE, {"route": "socket"})).answer
+    assert isinstance(answer, dict)
+    assert "error" in answer
+    assert machine.pid == before
+    assert copies(machine, b"stays...")
+
+
+def test_memory_in_nodes_is_one_memory(boot: Callable[..., Machine]) -> None:
+    machine = boot(MachineOptions(memory=512, nodes=(256, 256)))
+    border = 256 << 20
+    machine.memory.write(border - 4, b"straddle")
+    for name, memory in machine.memories.items():
+        assert memory.read(border - 4, 8) == b"straddle", name
+    assert [region.length for region in machine.environment.ram] == [border, border]
+
+
+def test_plugged_memory_is_seen_from_then_on(boot: Callable[..., Machine]) -> None:
+    machine = boot(MachineOptions(memory=256, dimms=(256,)))
+    at = 1 << 30
+    with pytest.raises(ValueError, match="not all RAM"):
+        machine.memory.read(at, 1)
+    plug = {"driver": "pc-dimm", "id": "plugged", "memdev": "dimm0", "addr": at}
+    assert machine.host(Host("device_add", plug)).answer == {"return": {}}
+    assert machine.environment.is_ram(at, 256 << 20)
+    machine.memory.write(0x100_0000, b"plugged!")
+    machine.call([Call(H_LOGICAL_MEMOP, (at + (256 << 20) - 8, 0x100_0000, 3, 1, 0))])
+    assert machine.memory.read(at + (256 << 20) - 8, 8) == b"plugged!"
+    machine.reset()
+    assert machine.environment.is_ram(at, 256 << 20)
+    assert machine.memory.read(at + (256 << 20) - 8, 8) == bytes(8)
