@@ -50,6 +50,7 @@ class Pool:
 
         SLOF needs longer than ``seconds`` to its prompt and is given it.  Raises :class:`MachineError`.
         """
+        machine: Caller
         key = (str(build.path), options)
         if self.isolate:
             self._close(key)
@@ -61,7 +62,6 @@ class Pool:
             self._close(next(iter(self._machines)))
         with ExitStack() as undo:
             folder = _folder(undo)
-            machine: Caller
             if options.firmware == "slof":
                 machine = SlofMachine(build, options, folder, Deadline(max(seconds, BOOT)))
             else:

@@ -123,6 +123,15 @@ class Runner:
             machine = replace(machine, cpu=self.settings.cpu)
         return replace(scenario, machine=machine)
 
+    def _known(self, build: Build, machine: Caller, judgement: Judgement) -> known_deviations.Deviations:
+        """The deviations of ``build``, and from a move on those of the build that the machine has become."""
+        known = known_deviations.Deviations(self.settings.deviations, build.version)
+        if judgement.moved is None:
+            return known
+        return known.until(
+            judgement.moved, known_deviations.Deviations(self.settings.deviations, machine.build.version)
+        )
+
     def judge(self, scenario: Scenario, index: int, pool: Pool) -> Result:
         """One scenario on one build; every failure of rig or build becomes an ``error`` result."""
         build = self.builds[index]
@@ -152,7 +161,7 @@ class Runner:
         opinion = verdict.decide(
             scenario.name,
             judgement.violations,
-            known_deviations.Deviations(self.settings.deviations, build.version),
+            self._known(build, machine, judgement),
         )
         result = Result(
             scenario.name,

@@ -35,7 +35,7 @@ from rig.program import H_RTAS, Call, MachineOptions, Outcome
 #: one call in QEMU's log: r3 .. r12 and where it was made
 _CALL = re.compile(rb"^hypercall ((?:r\d+=[0-9a-f]{16} ){10})nip=([0-9a-f]{16})$", re.MULTILINE)
 _WATCHED = tuple(name for name in CORE if name != "pc")
-#: seconds between two looks at the log, and for a command to gdb
+#: seconds between two looks at the time, and for a command to gdb
 SLICE, ANSWER = 0.1, 10.0
 #: calls that are listed one by one
 LISTED = 20
@@ -59,16 +59,16 @@ class Watched:
 def watch(build: Build, options: MachineOptions, directory: Path, seconds: float, *, prompt: bool) -> Watched:
     """Let a guest run to SLOF's ``prompt``, or else until it ends or ``seconds`` are over.
 
-    A first run, which only lasts until RTAS is called, shows where that is.  Raises :class:`MachineError`,
-    and :class:`Timeout` with the end of the console where the prompt does not come.
+    A first run shows from where RTAS is called, a second one has breakpoints there.  Each has ``seconds``.
+    Raises :class:`MachineError`, and :class:`Timeout` with the end of the console where the prompt does not
+    come.
     """
-    deadline = Deadline(seconds)
-    first = _Watcher(build, options, directory / "first", deadline, prompt)
-    site = first.run(site=None)
-    if site is None:
+    first = _Watcher(build, options, directory / "first", Deadline(seconds), prompt)
+    sites = first.run()
+    if not sites:
         return first.seen
-    second = _Watcher(build, options, directory / "second", deadline, prompt)
-    second.run(site)
+    second = _Watcher(build, options, directory / "second", Deadline(seconds), prompt)
+    second.run(sites)
     return second.seen
 
 
@@ -92,20 +92,17 @@ class _Watcher:
         self._console = b""
         self.seen = Watched()
 
-    def run(self, site: int | None) -> int | None:
-        """Run to the end; without ``site`` only to the first call of RTAS, whose address is returned."""
-        stops = () if site is None else (site,)
-        running, _ = launch(self._build, self._options, self._directory, None, self._deadline, stops)
+    def run(self, sites: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Run to the end with breakpoints at ``sites``; the addresses from which RTAS was called."""
+        running, _ = launch(self._build, self._options, self._directory, None, self._deadline, sites)
         try:
             memory = Mapped(running.ram["ram"], self._options.memory << 20)
             model = Model(self._look_around(running, memory))
             running.debugger.resume(self._deadline)
-            found = self._follow(running, memory, model, site)
+            self._follow(running, memory, model, sites)
         finally:
             running.close()
-        if found is None:
-            self._judge_log(model)
-        return found
+        return self._judge_log(model)
 
     def _look_around(self, running: Running, memory: Mapped) -> Environment:
         at = running.debugger.registers(("r3",), self._deadline)["r3"]
@@ -114,11 +111,10 @@ class _Watcher:
         ram = device_tree.memory(tree)
         return Environment(ram, Region(0, 0), fdt, tree, self._build.version, self._options)
 
-    def _follow(self, running: Running, memory: Mapped, model: Model, site: int | None) -> int | None:
+    def _follow(self, running: Running, memory: Mapped, model: Model, sites: tuple[int, ...]) -> None:
         console, debugger = running.console, running.debugger
         assert console is not None
         comparison = Comparison(model.memory, memory)
-        looked = 0
         while not self._over(running):
             sources = [
                 debugger.fileno(),
@@ -132,16 +128,9 @@ class _Watcher:
             console.pump()
             self._console += console.drain()
             while (stop := debugger.take_stop()) is not None:
-                if stop.pc == site:
+                if stop.pc in sites:
                     self._rtas(running, memory, model, comparison)
                 debugger.resume(Deadline(ANSWER))
-            if site is None and self._log.exists():
-                text = self._log.read_bytes()
-                for registers, nip in calls(text[looked:]):
-                    if registers[0] == H_RTAS:
-                        return nip
-                looked = text.rfind(b"\n") + 1
-        return None
 
     def _over(self, running: Running) -> bool:
         if not running.process.alive:
@@ -186,7 +175,7 @@ class _Watcher:
         self.seen.rtas[expectation.call, self._status(call, memory)] += 1
 
     def _status(self, call: Call, memory: Mapped) -> int:
-        """``rets[0]`` of the parameter block that r4 points to, after token, nargs, nret and the arguments."""
+        """``rets[0]`` of the block that r4 points to, after token, nargs, nret and the arguments."""
         block = call.args[0]
         assert isinstance(block, int)
         try:
@@ -195,9 +184,13 @@ class _Watcher:
         except ValueError:
             return 0
 
-    def _judge_log(self, model: Model) -> None:
-        """Every call in the log: known or not, and whether its arguments are ones that the contract refuses."""
-        for registers, _ in calls(self._log.read_bytes() if self._log.exists() else b""):
+    def _judge_log(self, model: Model) -> tuple[int, ...]:
+        """Every call in the log: whether it is known, and whether the contract refuses its arguments.
+
+        Returns the addresses from which RTAS was called.
+        """
+        sites = set()
+        for registers, nip in calls(self._log.read_bytes() if self._log.exists() else b""):
             known = model.registry.find(registers[0])
             if known is None:
                 self.seen.calls[f"{registers[0]:#x}"] += 1
@@ -205,12 +198,14 @@ class _Watcher:
                 continue
             self.seen.calls[known.name] += 1
             if registers[0] == H_RTAS:
+                sites.add(nip)
                 continue  # judged when it was made
             expectation = model.expect(Call(registers[0], registers[1 : 1 + len(known.arguments)]))
             if not any(_succeeds(case.registers) and case.breach is None for case in expectation.cases):
                 named = ", ".join(f"{name}={value:#x}" for name, value in expectation.arguments.items())
                 facts = ", ".join(sorted(expectation.facts))
                 self.seen.illegal[f"{known.name}({named}): {facts}"] += 1
+        return tuple(sorted(sites))
 
 
 def _succeeds(registers: Mapping[str, object]) -> bool:

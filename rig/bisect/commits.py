@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +117,10 @@ def _firmware(folder: Path) -> Iterator[Path]:
 
 def _run(recipe: Recipe, tree: Path, log: Path) -> None:
     """Run the build command in a session of its own, so that all of it can be ended."""
-    with log.open("wb") as output:
-        shell = subprocess.Popen(
+    with log.open("wb") as output, ThreadPoolExecutor(1) as starter:
+        # by a thread, which no signal interrupts: a command that has begun is always known and ended
+        shell = starter.submit(
+            subprocess.Popen,
             ["/bin/sh", "-c", recipe.command],
             cwd=tree,
             stdin=subprocess.DEVNULL,
@@ -125,14 +128,14 @@ def _run(recipe: Recipe, tree: Path, log: Path) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        status = shell.wait(recipe.timeout)
-    except subprocess.TimeoutExpired:
-        raise BuildFailed(
-            f"the build command did not end within {recipe.timeout:g} s; {_said(log)}"
-        ) from None
-    finally:
-        _end(shell)
+        try:
+            status = shell.result().wait(recipe.timeout)
+        except subprocess.TimeoutExpired:
+            raise BuildFailed(
+                f"the build command did not end within {recipe.timeout:g} s; {_said(log)}"
+            ) from None
+        finally:
+            _end(shell.result())
     if status != 0:
         raise BuildFailed(f"the build command ended with status {status}; {_said(log)}")
 

@@ -93,9 +93,17 @@ class Deviations:
 
     def __init__(self, known: Iterable[Deviation], version: Sequence[int]) -> None:
         self.known = tuple(deviation for deviation in known if deviation.concerns(version))
+        self._later: tuple[int, Deviations] | None = None
+
+    def until(self, step: int, later: Deviations) -> Deviations:
+        """These for the steps before ``step``, at which another build takes over, and ``later`` from there."""
+        self._later = step, later
+        return self
 
     def explain(self, violation: Violation) -> Deviation | None:
         """The deviation that explains a violation."""
+        if self._later is not None and violation.step >= self._later[0]:
+            return self._later[1].explain(violation)
         return next((deviation for deviation in self.known if deviation.explains(violation)), None)
 
     def shown_by(self, scenario: str) -> tuple[Deviation, ...]:

@@ -83,6 +83,8 @@ class Judgement:
     endings: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: the judged steps that broke something
     broken: list[Judged] = field(default_factory=list)
+    #: the step by which the machine went over to another QEMU
+    moved: int | None = None
     #: whether the machine may be used again
     reusable: bool = True
 
@@ -226,6 +228,9 @@ class Judge:
             self.model.keep()
         elif how == LOAD:
             self.model.recall()
+        else:
+            self.model.state.environment = self.machine.environment
+            self.result.moved = self._index
         self.model.state.lasting = True
         self._comparison = Comparison(
             self.model.memory,

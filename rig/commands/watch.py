@@ -48,6 +48,9 @@ def command(arguments: tuple[str, ...], qemus: tuple[str, ...], memory: int, sec
         click.echo(f"  {count:>7}  {name}: {'judged in full, see below' if name == 'H_RTAS' else how}")
     for (service, status), count in sorted(seen.rtas.items()):
         click.echo(f"  {count:>7}  {service}: status {status}")
+    judged, made = sum(seen.rtas.values()), seen.calls["H_RTAS"]
+    if judged != made:
+        click.echo(f"  only {judged} of {made} calls of RTAS were judged: the others came from elsewhere")
     for text, count in seen.illegal.most_common(LISTED):
         click.echo(f"  the guest may not make this call ({count} times): {text}")
     for name in opinion.deviations:

@@ -482,7 +482,11 @@ class Machine:
             except Refused as error:
                 answer = {"error": {"class": error.error_class, "desc": error.description}}
             travel.drop_events(self._live)
-            return replace(self._left(began, "returned"), answer=answer)
+            before = {"msr": self._carried[0]["msr"]}
+            after = self.debugger.registers(before, deadline)
+            self._carried[0] |= after
+            left = self._left(began, "returned")
+            return replace(left, answer=answer, before=before, registers=after)
 
     def _move(self, arguments: Mapping[str, object], deadline: Deadline) -> None:
         """Go on in another QEMU with memory and state of this one, which ends; it goes on when that fails."""
@@ -503,6 +507,7 @@ class Machine:
             destination.close(politely=False)
             raise
         self._running, self.build, self.command_line = destination, build, words
+        self._environment = replace(self.environment, version=build.version)
         self.logs = {name: folder / name for name in LOGS}
         assert running is not None
         running.close()

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from rig.model import rtas
-from rig.model.expectation import Case, Expectation, ExpectedEvent
+from rig.model.expectation import UNSPECIFIED, Case, Expectation, ExpectedEvent, Relation
 from rig.model.hypercall import State
-from rig.program import LOAD, MOVE, RESTART, SAVE, Ending, Host
+from rig.program import LOAD, MOVE, RESTART, SAVE, Ending, Host, Outcome
+from rig.target import GuestMemory
 
 #: gives the expectation for a host action in a state; must not change the state
 HostReference = Callable[[Host, State], Expectation]
@@ -28,13 +29,39 @@ def emits(*events: ExpectedEvent, ending: Ending = "returned") -> HostReference:
     return expect
 
 
+#: machine check enable (Power ISA Book III, MSR)
+MSR_ME = 0x1000
+MIGRATION = "QEMU docs/devel/migration: the destination goes on from the state of the source"
+
+
+def _other_bits(outcome: Outcome, _: GuestMemory) -> str | None:
+    before, after = outcome.before.get("msr", 0), outcome.registers.get("msr", 0)
+    return f"MSR was {before:#x}, is {after:#x}" if (before ^ after) & ~MSR_ME else None
+
+
+def _machine_checks(outcome: Outcome, _: GuestMemory) -> str | None:
+    lost = outcome.before.get("msr", 0) & ~outcome.registers.get("msr", 0) & MSR_ME
+    return "MSR[ME] is lost: the next machine check stops the guest" if lost else None
+
+
+def _arrives(action: Host, _: State) -> Expectation:
+    """The guest goes on as it was saved; what the families know is asked by the calls that follow."""
+    relations = (
+        Relation("state.msr", _other_bits, MIGRATION),
+        Relation("state.machine-checks-off", _machine_checks, MIGRATION),
+    )
+    return Expectation(
+        action.command, (Case("arrived", {"msr": UNSPECIFIED}, relations=relations, rule=MIGRATION),)
+    )
+
+
 #: What QMP documents.  Between two calls the machine stands at a breakpoint, so stopping it need not be an
 #: event.
 MACHINE: Mapping[str, HostReference] = {
     RESTART: emits(ending="reset"),
     SAVE: emits(),
-    LOAD: emits(),
-    MOVE: emits(),
+    LOAD: _arrives,
+    MOVE: _arrives,
     "system_reset": emits(ExpectedEvent("RESET", {"guest": False}), ending="reset"),
     "system_powerdown": emits(ExpectedEvent("POWERDOWN")),
     "system_wakeup": emits(ExpectedEvent("WAKEUP")),

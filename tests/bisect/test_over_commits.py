@@ -160,11 +160,15 @@ def test_interrupting_it_leaves_nothing_behind(
     before = repository.state()
     ends = ("--good", repository.commits["good"], "--bad", "main")
     words = command("bisect", scenario, "--source", repository.path, *ends, "--expect", "skipped", *BUILD)
-    with subprocess.Popen(words, env=environment(), cwd=tmp_path, start_new_session=True) as rig:
+    rig = subprocess.Popen(words, env=environment(), cwd=tmp_path, start_new_session=True)
+    try:
         with alive.open("rb") as building:  # opened as soon as the build has begun
             rig.send_signal(signal.SIGINT)
             assert rig.wait(60) == 2
             assert building.read() == b"", "the build has been ended"
+    finally:
+        rig.kill()
+        rig.wait()
     assert repository.state() == before
     assert not list(own_cache.glob("work-*"))
 

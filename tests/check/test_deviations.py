@@ -98,3 +98,11 @@ def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, old: str, new: st
 def test_an_id_used_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDeviations, match="zero-count"):
         known(tmp_path, ENTRY + ENTRY)
+
+
+def test_from_a_move_on_the_other_build_counts() -> None:
+    old = deviation(versions="==5.2.*", id="old")
+    new = deviation(versions=">=7.2", id="new")
+    known = Deviations([old, new], (5, 2, 0)).until(3, Deviations([old, new], (7, 2, 0)))
+    assert known.explain(violation(step=2)) == old
+    assert known.explain(violation(step=3)) == new

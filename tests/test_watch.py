@@ -1,0 +1,87 @@
+"""Watching a guest: what is read from QEMU's log, and what is judged of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rig.deadline import Deadline
+from rig.machine.build import Build, probe
+from rig.machine.errors import MachineError, Timeout
+from rig.model.environment import Environment, Node, Region
+from rig.model.model import Model
+from rig.program import H_LOGICAL_MEMOP, H_RTAS, MachineOptions
+from rig.watch import _Watcher, calls, watch
+
+OPTIONS = MachineOptions(memory=256, arguments=("-prom-env", "auto-boot?=false"), firmware="slof")
+
+
+@pytest.fixture(scope="module")
+def build(qemu: Path) -> Build:
+    return probe(qemu)
+
+
+def line(*registers: int, nip: int = 0x4074) -> str:
+    """A call as QEMU logs it."""
+    values = (*registers, *(0,) * (10 - len(registers)))
+    words = " ".join(f"r{number}={value:016x}" for number, value in enumerate(values, 3))
+    return f"Raise exception at {nip:016x} => SYSCALL (8) error=01\nhypercall {words} nip={nip:016x}\n"
+
+
+def judged(build: Build, folder: Path, log: str) -> tuple[_Watcher, tuple[int, ...]]:
+    watcher = _Watcher(build, OPTIONS, folder / "run", Deadline(5), prompt=True)
+    (folder / "run" / "int.log").write_text(log)
+    ram = Region(0, 256 << 20)
+    environment = Environment((ram,), Region(0, 0), Region(0, 0), Node(""), options=OPTIONS)
+    return watcher, watcher._judge_log(Model(environment))
+
+
+def test_every_call_in_the_log_is_found_and_nothing_else() -> None:
+    log = line(H_RTAS, 0x900) + "vector 0x300\n" + line(H_LOGICAL_MEMOP, 1, 2, 3, 4, 5, nip=0x100)
+    assert list(calls(log.encode())) == [
+        ((H_RTAS, 0x900, *(0,) * 8), 0x4074),
+        ((H_LOGICAL_MEMOP, 1, 2, 3, 4, 5, *(0,) * 4), 0x100),
+    ]
+
+
+def test_a_line_that_is_cut_is_no_call() -> None:
+    assert list(calls(line(H_RTAS, 0x900)[:-20].encode())) == []
+
+
+def test_rtas_is_found_where_it_is_called_from(build: Build, tmp_path: Path) -> None:
+    log = line(H_RTAS, 1, nip=0x30) + line(H_RTAS, 1, nip=0x20) + line(0x58, nip=0x10)
+    watcher, sites = judged(build, tmp_path, log)
+    assert sites == (0x20, 0x30)
+    assert watcher.seen.calls["H_RTAS"] == 2
+    assert watcher.seen.unknown == {"0x58": 1}
+
+
+def test_arguments_that_the_contract_permits_are_not_reported(build: Build, tmp_path: Path) -> None:
+    watcher, _ = judged(build, tmp_path, line(H_LOGICAL_MEMOP, 0x100_0000, 0x200_0000, 3, 16, 0))
+    assert watcher.seen.calls == {"H_LOGICAL_MEMOP": 1}
+    assert not watcher.seen.illegal
+
+
+def test_arguments_that_the_contract_refuses_are_reported(build: Build, tmp_path: Path) -> None:
+    bad = line(H_LOGICAL_MEMOP, 0x100_0001, 0x200_0000, 3, 16, 0)
+    watcher, _ = judged(build, tmp_path, bad * 2)
+    ((text, count),) = watcher.seen.illegal.items()
+    assert "misaligned" in text
+    assert count == 2
+
+
+def test_a_slof_without_a_prompt_is_an_error_with_its_console(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(Timeout, match=r"its console ends with"):
+        watch(build, OPTIONS, tmp_path, 1.5, prompt=True)
+
+
+def test_a_guest_that_cannot_be_started_is_an_error(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="no-such-device"):
+        watch(build, MachineOptions(arguments=("-device", "no-such-device")), tmp_path, 10, prompt=False)
+
+
+def test_another_guest_is_watched_until_its_time_is_over(build: Build, tmp_path: Path) -> None:
+    seen = watch(build, OPTIONS, tmp_path, 2.0, prompt=False)
+    assert seen.ended == "2 s are over"
+    assert not seen.violations
