@@ -178,6 +178,9 @@ exception:                                      # r3 = vector, SPRG2 = r3; every
 
 routine_done:                                   # sc 0 ended a routine: SRR1 has the state in which it ran
     mtsprg2 r31
+    mfsprg0 r31
+    ld r31, M_ROUTINE(r31)
+    tdeqi r31, 0                                # there was none; a compare would change CR
     mfsprg1 r31
     addi r31, r31, 30 * 8
     put r30, r31

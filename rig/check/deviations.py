@@ -96,7 +96,7 @@ class Deviations:
         self._later: tuple[int, Deviations] | None = None
 
     def until(self, step: int, later: Deviations) -> Deviations:
-        """These for the steps before ``step``, at which another build takes over, and ``later`` from there."""
+        """These for the steps before ``step``, with which another build takes over: ``later``."""
         self._later = step, later
         return self
 

@@ -7,6 +7,7 @@ Without breakpoints the agent looks at its mailbox until the sequence number cha
 from __future__ import annotations
 
 import mmap
+import select
 import sys
 
 from rig.deadline import Deadline
@@ -17,6 +18,8 @@ from rig.program import Ending, Event
 
 #: seconds between two looks at the mailbox
 LOOK = 1e-4
+#: looks from one time that everyone else is listened to, to the next
+LISTEN = 100
 
 
 class Doorbell:
@@ -90,21 +93,31 @@ class Doorbell:
         Raises :class:`AgentError` when the agent met an exception, and :class:`rig.machine.errors.Hung` when
         QEMU does nothing at all.
         """
-        live = self._live
-        expected = self._stored(live.sequence)
+        expected = self._stored(self._live.sequence)
         done = (agent.MAILBOX + agent.AT_DONE) // 8
+        pidfd = self._live.live.process.pidfd
+        looks = 0
         while self._ram[done] != expected:
-            if not live.live.process.alive:
-                return "died"
-            if deadline.expired:
-                return live.overdue(deadline)
-            live.listen(LOOK)
-            if any(event.name in FINAL_EVENTS for event in live.events):
-                ending = STANDING.get(live.status())
+            ended, _, _ = select.select([pidfd], [], [], LOOK)
+            looks += 1
+            if ended or looks % LISTEN == 0:
+                ending = self._otherwise(deadline)
                 if ending is not None:
                     return ending
-            mailbox = live.mailbox()
-            if mailbox.state in (agent.BAD_MAILBOX, agent.EXCEPTION):
-                raise AgentError(f"batch {live.sequence} was not done: {mailbox}")
         self.idle = True
         return "returned"
+
+    def _otherwise(self, deadline: Deadline) -> Ending | None:
+        """How a batch ended that was not done when it was last looked at; nothing when it goes on."""
+        live = self._live
+        live.listen(0.0)
+        if not live.live.process.alive:
+            return "died"
+        if any(event.name in FINAL_EVENTS for event in live.events):
+            ending = STANDING.get(live.status())
+            if ending is not None:
+                return ending
+        mailbox = live.mailbox()
+        if mailbox.state in (agent.BAD_MAILBOX, agent.EXCEPTION):
+            raise AgentError(f"batch {live.sequence} was not done: {mailbox}")
+        return live.overdue(deadline) if deadline.expired else None

@@ -55,6 +55,8 @@ def _machine(options: MachineOptions) -> dict[str, Any]:
         "endian",
         "translation",
         "no_shutdown",
+        "nodes",
+        "dimms",
         "firmware",
     )
     return {

@@ -346,8 +346,8 @@ def test_a_lean_batch_that_does_not_end_where_the_mailbox_says_is_an_exception(a
 
 @pytest.mark.parametrize("kind", [LEAN, FULL])
 def test_an_exception_is_recorded_and_leaves_the_registers(agent: Agent, kind: int) -> None:
-    """A call puts `sc` at the stop label: the batch ends in a system call interrupt."""
-    struct.pack_into(f"{agent.order}I", agent.ram, 0x90_0000, 0x4400_0002)
+    """A call puts `trap` at the stop label: the batch ends in a program interrupt."""
+    struct.pack_into(f"{agent.order}I", agent.ram, 0x90_0000, 0x7FE0_0008)
     call = memop_copy(agent.labels["rig_done"], 0x90_0000, 2, 1)
     if kind == LEAN:
         agent.put(VECTORS, *filled(call))
@@ -355,12 +355,40 @@ def test_an_exception_is_recorded_and_leaves_the_registers(agent: Agent, kind: i
         agent.ram[VECTORS : VECTORS + FULL_SIZE] = pattern(agent, 3, call)
     number = agent.ring(kind, 1)
     vector, srr0, srr1 = fault(agent)
-    assert (vector, srr0) == (0xC00, agent.labels["rig_done"] + 4)
-    assert srr1 & ~MSR_ME == MSR_EXPECTED | (agent.variant == "le")
+    assert (vector, srr0) == (0x700, agent.labels["rig_done"])
+    assert srr1 & ~MSR_ME == MSR_EXPECTED | 0x2_0000 | (agent.variant == "le")
     registers = agent.gprs()
     assert registers[31] == MAILBOX
     assert registers[3] == number
     assert registers[4] == (80 if kind == LEAN else call[1]), "r4 as the batch left it"
+
+
+def test_a_system_call_without_a_routine_is_an_exception(agent: Agent) -> None:
+    """A call puts `sc` at the stop label: nothing of what it would end is under way."""
+    struct.pack_into(f"{agent.order}I", agent.ram, 0x90_0000, 0x4400_0002)
+    agent.put(VECTORS, *filled(memop_copy(agent.labels["rig_done"], 0x90_0000, 2, 1)))
+    agent.ring(LEAN, 1)
+    vector, srr0, srr1 = fault(agent)
+    assert vector == 0x700
+    assert agent.labels["rig_secondary"] < srr0 < agent.labels["rig_lean_end"]
+    assert srr1 & 0x2_0000
+
+
+def test_a_routine_is_entered_with_the_vectors_registers(agent: Agent) -> None:
+    """It ends with `sc 0`; the record has its registers, and MSR as it ran."""
+    struct.pack_into(f"{agent.order}2I", agent.ram, 0x90_0000, 0x7C64_2A14, 0x4400_0002)  # add r3, r4, r5; sc
+    agent.put(MAILBOX + 0xF0, 0x90_0000)
+    vector = pattern(agent, 3, (1, 40, 2))
+    (record,) = agent.full(vector)
+    agent.put(MAILBOX + 0xF0, 0)
+    general = struct.unpack_from(f"{agent.order}32Q", record)
+    entered = struct.unpack_from(f"{agent.order}32Q", vector)
+    assert general == (*entered[:3], 42, *entered[4:])
+    assert record[CR:MSR] == vector[CR:MSR], "CR, LR, CTR and XER"
+    msr, srr0, srr1 = struct.unpack_from(f"{agent.order}3Q", record, MSR)
+    assert (msr & ~MSR_ME, srr0) == (MSR_EXPECTED | (agent.variant == "le"), 0x90_0008)
+    assert srr1 == msr
+    assert record[VSR:] == vector[VSR:]
 
 
 def test_only_a_reset_ends_an_exception(agent: Agent) -> None:
