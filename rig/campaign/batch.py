@@ -75,10 +75,9 @@ class Batch:
         first, count = self.groups
         stride = self.registers.shape[1] // GROUP
         group = (call - first) % stride
-        if call < first or group >= count:
+        if call < first or call >= GROUP * stride or group >= count:
             return (call,)
-        members = range(first + group, self.registers.shape[1], stride)
-        return tuple(one for one in members if one not in self.at_edge)
+        return tuple(range(first + group, GROUP * stride, stride))
 
     def call(self, index: int) -> Call:
         """One call as a step."""
@@ -165,7 +164,8 @@ def draw(seed: int, number: int, mix: Mix, size: int, layout: Layout, memory: By
         starts = np.minimum(starts, ends)
     at_edge: tuple[int, ...] = ()
     if number % 2:
-        at_edge = tuple(size * (2 * one + 1) // (2 * GROUP) for one in range(GROUP))
+        aside = (first + shared + (stride - shared) // 2) % stride  # in no group
+        at_edge = tuple(range(aside, GROUP * stride, stride))
         for turn, index in enumerate(at_edge):
             registers[:, index] = _at_edge(bits[:, index].tolist(), layout.ram_end)
             rounds[index] = turn

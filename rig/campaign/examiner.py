@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rig.campaign.batch import Batch
 from rig.campaign.engine import Finding
@@ -115,9 +115,13 @@ class Examiner:
             result.findings.append(Finding(signature, summary, steps, options, len(blamed), batch.number))
         return Explanation(signature=signature)
 
-    def ended(self, batch: Batch, call: int, ending: str, words: str, result: Examined) -> None:
-        """A call that did not come back: judge it alone."""
-        steps = tuple(batch.program(call))
+    def ended(
+        self, batch: Batch, call: int, ending: str, words: str, patience: float, result: Examined
+    ) -> None:
+        """A call that did not come back: judge it by itself, with as much patience."""
+        *before, last = batch.program(call)
+        assert isinstance(last, Call)
+        steps = (*before, replace(last, timeout=patience))
         replay = self._play(steps, result)
         if replay is not None:
             explanation = self._judged(batch, steps, replay, result)

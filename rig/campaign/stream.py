@@ -152,7 +152,7 @@ class Stream:
         call = min(subject.bell.index, flight.calls - 1)
         self._discard()
         result = Examined()
-        self._examiner.ended(flight.batch, call, ending, words, result)
+        self._examiner.ended(flight.batch, call, ending, words, self._patience, result)
         return self._report(flight, call, result)
 
     def _judge(self, flight: _Flight, *, last: bool = False) -> Report:

@@ -11,6 +11,7 @@ import click
 from rig.commands.common import InvalidInput, RunError, find_builds, qemu_option
 
 if TYPE_CHECKING:
+    from rig.check.judge import Subject
     from rig.program import Rtas, Step
     from rig.scenario.script import Playing, Scenario, Stage
     from rig.target import GuestMemory
@@ -100,14 +101,12 @@ def _forth(ask: Callable[[str], str]) -> None:
             click.echo(error)
 
 
-def _calls(machine: object) -> None:
-    from rig.check.judge import Judge, Subject
+def _calls(machine: Subject) -> None:
+    from rig.check.judge import Judge
     from rig.commands.replay import show
     from rig.model.model import Model
     from rig.program import Rtas
     from rig.scenario.script import scenario
-
-    subject: Subject = machine  # type: ignore[assignment]
 
     @scenario(name="shell", summary="calls issued by hand")
     def session(stage: Stage) -> Playing:
@@ -123,7 +122,7 @@ def _calls(machine: object) -> None:
                 click.echo(f"          rets: {_results(step, stage.memory)}")
 
     whole: Scenario = session
-    judge = Judge(subject, Model(subject.environment), show)
+    judge = Judge(machine, Model(machine.environment), show)
     judgement = judge.play(whole)
     if not judgement.reusable:
         click.echo("the machine can go no further")

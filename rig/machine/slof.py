@@ -40,14 +40,14 @@ from rig.program import (
 )
 from rig.target import GuestMemory
 
-#: seconds for one line at the prompt, and for a shut-down SLOF's first answer
+#: seconds for one line at the prompt, and for a command to QEMU
 PATIENCE = 20.0
 #: seconds that SLOF may take to its prompt: 5 to 10 on an idle host
 BOOT = 120.0
 OURS = frozenset({"STOP", "RESUME"})
 #: where SLOF puts RTAS, out of the way of programs
 RTAS_AT = 0x7F_0000
-#: a memory operation that takes longer than a line may, in elements
+#: elements a second that the slowest host may be expected to do
 ANSWER_RATE = 5_000_000
 
 

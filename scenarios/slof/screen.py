@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rig.machine.slof import SlofMachine
 from rig.model.environment import Region
-from rig.model.memop import COPY, INVERT, stores
+from rig.model.memop import COPY, INVERT, Operation, stores
 from rig.model.memory import Memory
 from rig.picture import Picture, from_words
 from rig.program import H_LOGICAL_MEMOP, Call, MachineOptions, Requirement, Seed
@@ -64,9 +64,9 @@ class Screen:
             raise Disagreement("agreement.screen", f"{name}: {wrong}")
 
 
-def apply(memory: Memory, *arguments: object) -> None:
+def apply(memory: Memory, operation: Operation, dst: int, src: int, length: int) -> None:
     """Do to ``memory`` what the model says an operation does."""
-    for write in stores(memory, *arguments):  # type: ignore[arg-type]
+    for write in stores(memory, operation, dst, src, length):
         memory.write(write.address, write.data)
 
 
