@@ -22,6 +22,8 @@ from rig.target import GuestMemory
 
 #: seconds within which a QEMU that is well answers its monitor
 ANSWER = 4.0
+#: the same for a build whose call is overdue: it has had that call's time before
+OVERDUE = 1.5
 #: a QEMU that uses less than this share of a CPU does nothing
 IDLE = 0.05
 #: seconds without a sign of life after which an idle guest is looked at; doubles each time
@@ -170,9 +172,9 @@ class Execution:
                 raise
         return bool(ready)
 
-    def status(self) -> str:
+    def status(self, seconds: float = ANSWER) -> str:
         """QEMU's run state.  All events until now have arrived when this returns."""
-        answer = self.live.monitor.execute("query-status", None, Deadline(ANSWER))
+        answer = self.live.monitor.execute("query-status", None, Deadline(seconds))
         assert isinstance(answer, Mapping)
         self.events += self.live.monitor.events()
         return str(answer["status"])
@@ -277,18 +279,18 @@ class Execution:
         live = self.live
         used = live.process.cpu_seconds()
         try:
-            status = self.status()
+            status = self.status(OVERDUE)
         except MachineError as error:
             if self.dead():
                 return "died"
             self.responsive = False
             used = live.process.cpu_seconds() - used
-            if used < IDLE * ANSWER:
+            if used < IDLE * OVERDUE:
                 raise Hung(
                     f"QEMU hung: no answer for {deadline.seconds:g} s, none from its monitor either, only "
-                    f"{used:.2f} s of CPU time in {ANSWER:g} s"
+                    f"{used:.2f} s of CPU time in {OVERDUE:g} s"
                 ) from error
-            self.late = f"the monitor does not answer; QEMU used {used:.1f} s of CPU time in {ANSWER:g} s"
+            self.late = f"the monitor does not answer; QEMU used {used:.1f} s of CPU time in {OVERDUE:g} s"
         else:
             self.late = f"the monitor answers: {status}"
         return "running"

@@ -71,7 +71,7 @@ def test_an_agent_in_an_exception_is_found_out(boot: Callable[..., Machine]) -> 
     machine = boot()
     with machine.freely() as bell:
         # A destination in the agent's own loop: what follows the call is no instruction.
-        overwrite = (H_LOGICAL_MEMOP, agent.SECONDARY, DATA, 3, 256, 0)
+        overwrite = (H_LOGICAL_MEMOP, agent.SECONDARY, DATA, 3, 1024, 0)
         bell.ring(agent.BATCH, RECORDS, vectors(machine, overwrite))
         with pytest.raises(AgentError, match="exception 0x700"):
             bell.wait(Deadline(20))
