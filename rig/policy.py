@@ -36,6 +36,11 @@ class Policy:
         return policy
 
     @property
+    def resets(self) -> bool:
+        """Whether ``system_reset`` resets the machine, which otherwise shuts down instead."""
+        return self.reboot == "reset"
+
+    @property
     def standing(self) -> frozenset[str]:
         """QEMU's run states in which the machine is left standing; others pass, or QEMU ends."""
         pauses = self.shutdown == "pause"

@@ -13,6 +13,7 @@ from rig.machine.build import Build
 from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
 from rig.machine.slof import BOOT, SlofMachine
+from rig.policy import Policy
 from rig.program import MachineOptions
 
 #: what can be shared: our agent makes the calls, or the build's own firmware does
@@ -52,7 +53,7 @@ class Pool:
         """
         machine: Caller
         key = (str(build.path), options)
-        if self.isolate:
+        if self.isolate or not Policy.of(options).resets:  # nor may one that was not even played on be reset
             self._close(key)
         if key in self._machines:
             machine = self._machines[key][0]

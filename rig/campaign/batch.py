@@ -120,8 +120,9 @@ def draw(seed: int, number: int, mix: Mix, size: int, layout: Layout, memory: By
     distance[odd] += (bits[5][odd] & 7).astype(np.int64) - (bits[5][odd] >> 3 & 7)
 
     logical = np.flatnonzero((bits[1] & 0x3F) < mix.logical * 64)
-    opcodes = np.full(size, H_LOGICAL_MEMOP, np.uint64)
-    opcodes[logical] = _OPCODES[(bits[0][logical] & 0x3F) % len(_OPCODES)]
+    registers = np.empty((6, size), np.uint64)
+    registers[0] = H_LOGICAL_MEMOP
+    registers[0][logical] = _OPCODES[(bits[0][logical] & 0x3F) % len(_OPCODES)]
     access = mix.size_table[bits[2][logical] & 0xFF]
     extent[logical] = 16
     offset = value[logical] & np.uint64(7)
@@ -141,9 +142,9 @@ def draw(seed: int, number: int, mix: Mix, size: int, layout: Layout, memory: By
         starts[at : at + shared] = starts[first : first + shared]
 
     base = np.int64(ARENAS[number % 2].start)
-    src = (source + (starts + base)).view(np.uint64)
-    dst = src + distance.view(np.uint64)
-    registers = np.stack((opcodes, dst, src, esize, count, op))
+    np.add(source, starts + base, out=registers[2].view(np.int64))
+    np.add(registers[2], distance.view(np.uint64), out=registers[1])
+    registers[3:] = esize, count, op
     registers[3][logical] = value[logical] >> np.uint64(3)
     registers[1][logical] = access
 

@@ -27,7 +27,7 @@ from rig.machine.errors import MachineError
 from rig.program import MachineOptions
 
 #: calls in a batch: two of them fit into the agent's batch area, one keeps the guest busy for milliseconds
-SIZE = 1 << 14
+SIZE = 3 << 13
 #: seconds for a batch, of which no call takes more than one
 PATIENCE = 20.0
 #: and for one with calls that may take minutes

@@ -28,8 +28,8 @@ MEMORY = 4
 NAMES = ("success", "refusal", "return code", "loaded value", "memory")
 
 _SUCCESS, _REFUSED = np.uint64(H_SUCCESS), np.uint64(unsigned(H_PARAMETER))
-#: bits of a kind's number that say in what it differs, and that say the situation
-_DIFFERENCE, _SITUATION = 3, 8
+#: bits of a kind's number that say in what it differs; the rest say the situation
+_DIFFERENCE = 3
 
 
 class Kind(NamedTuple):
@@ -62,72 +62,73 @@ class Verification:
         registers = batch.registers[:, :calls]
         self._rounds = batch.rounds[:calls]
         windows = batch.layout.windows
-        self._memops = np.flatnonzero(registers[0] == H_LOGICAL_MEMOP)
         self._others = np.flatnonzero(registers[0] != H_LOGICAL_MEMOP)
-        arguments = registers[1:]
-        if len(self._others):
-            arguments = arguments[:, self._memops]
+        #: all calls, as often as not: then nothing is picked
+        self._memops = np.flatnonzero(registers[0] == H_LOGICAL_MEMOP) if len(self._others) else None
+        arguments = registers[1:] if self._memops is None else registers[1:, self._memops]
         self._moves = memop.judge(arguments, field, windows, revision)
         self._stored = memop.stores(arguments[4], meaning)
         #: successful calls of which every one breaks the document, by design of the build
-        self._breaches = self._moves.moves & (
-            (self._moves.situation & memop.OUTSIDE != 0)
-            | ((self._moves.situation & memop.OP_1 != 0) & (meaning == "invert"))
-        )
-        self._opcodes = registers[0, self._others]
-        self._accesses = logical.judge(self._opcodes, registers[1:, self._others], field, windows)
+        breaching = memop.OUTSIDE | memop.OP_1 if meaning == "invert" else memop.OUTSIDE
+        self._breaches = self._moves.moves & (self._moves.situation & np.uint8(breaching) != 0)
         #: calls that the scalar model must judge
-        self.deferred: tuple[int, ...] = (
-            *self._memops[self._moves.deferred].tolist(),
-            *self._others[self._accesses.deferred].tolist(),
-        )
+        self.deferred = tuple(self._call(np.flatnonzero(self._moves.deferred)).tolist())
+        self._accesses: logical.Accesses | None = None
+        if len(self._others):
+            self._opcodes = registers[0, self._others]
+            self._accesses = logical.judge(self._opcodes, registers[1:, self._others], field, windows)
+            self.deferred += tuple(self._others[self._accesses.deferred].tolist())
+
+    def _call(self, rows: I64) -> I64:
+        """Numbers of calls by their rows among the memops."""
+        return rows if self._memops is None else self._memops[rows]
 
     def run(self, r3: U64, r4: U64, arena: Bytes, edge: Bytes) -> list[Seen]:
         """What differs, given r3 and r4 of the records and memory after the batch."""
-        seen = list(self._memop_codes(r3[self._memops]))
-        wrong = self._replay(r3, r4)
-        seen += self._logical_codes(r3[self._others], wrong)
+        mine = r3 if self._memops is None else r3[self._memops]
+        success = mine == _SUCCESS
+        seen = list(self._memop_kinds(mine, success))
+        wrong = self._replay(success, r3, r4)
+        if self._accesses is not None:
+            seen += self._logical_kinds(self._accesses, r3[self._others], wrong)
         return [*seen, *self._memory(arena, edge)]
 
-    def _memop_codes(self, r3: U64) -> Iterator[Seen]:
+    def _memop_kinds(self, r3: U64, success: Bits) -> Iterator[Seen]:
         moves = self._moves
-        result = np.where(r3 == _SUCCESS, SUCCEEDED, np.where(r3 == _REFUSED, REFUSED, OTHER))
-        permitted = np.where(result == SUCCEEDED, moves.succeeds, moves.refuses & (result == REFUSED))
-        differs = (~permitted & ~moves.deferred) | (self._breaches & (result == SUCCEEDED))
-        numbers = moves.situation << _DIFFERENCE | result
-        opcodes = np.broadcast_to(np.uint64(H_LOGICAL_MEMOP), r3.shape)
-        return _kinds(numbers, np.flatnonzero(differs), opcodes, self._memops)
+        permitted = (success & moves.succeeds) | ((r3 == _REFUSED) & moves.refuses) | moves.deferred
+        rows = np.flatnonzero(~permitted | (self._breaches & success))
+        opcodes = np.full(1, H_LOGICAL_MEMOP, np.uint64)
+        return _kinds(moves.situation[rows], _result(r3[rows]), opcodes, self._call(rows))
 
-    def _logical_codes(self, r3: U64, wrong: Bits) -> Iterator[Seen]:
-        accesses = self._accesses
-        result = np.where(r3 == _SUCCESS, SUCCEEDED, np.where(r3 == _REFUSED, REFUSED, OTHER))
-        permitted = np.where(result == SUCCEEDED, accesses.succeeds, accesses.refuses & (result == REFUSED))
+    def _logical_kinds(self, accesses: logical.Accesses, r3: U64, wrong: Bits) -> Iterator[Seen]:
+        result = _result(r3)
         result[wrong] = VALUE
+        permitted = np.where(r3 == _SUCCESS, accesses.succeeds, accesses.refuses & (r3 == _REFUSED))
         differs = (~permitted | wrong) & ~accesses.deferred
-        numbers = accesses.situation << _DIFFERENCE | result
         for opcode in logical.OPCODES:
-            which = np.flatnonzero(differs & (self._opcodes == opcode))
-            yield from _kinds(numbers, which, self._opcodes, self._others)
+            rows = np.flatnonzero(differs & (self._opcodes == opcode))
+            yield from _kinds(accesses.situation[rows], result[rows], self._opcodes[rows], self._others[rows])
 
-    def _replay(self, r3: U64, r4: U64) -> Bits:
+    def _replay(self, success: Bits, r3: U64, r4: U64) -> Bits:
         """Bring the field to where the batch should leave memory; which loads found a wrong value."""
-        moved = np.flatnonzero(self._moves.moves & (r3[self._memops] == _SUCCESS))
-        succeeded = r3[self._others] == _SUCCESS
-        loaded = np.flatnonzero(self._accesses.loads & succeeded)
-        stored = np.flatnonzero(self._accesses.stores & succeeded)
         wrong: Bits = np.zeros(len(self._others), np.bool_)
+        accesses = self._accesses
+        moved = np.flatnonzero(self._moves.moves & success)
+        loaded = stored = moved[:0]
+        if accesses is not None:
+            succeeded = r3[self._others] == _SUCCESS
+            loaded = np.flatnonzero(accesses.loads & succeeded)
+            stored = np.flatnonzero(accesses.stores & succeeded)
+        turns = self._rounds[self._call(moved)]
         for turn in range(int(self._rounds.max(initial=0)) + 1):
-            which = moved[self._rounds[self._memops[moved]] == turn]
-            if len(which):
-                memop.move(self.field, self._moves, which, self._stored)
-            which = loaded[self._rounds[self._others[loaded]] == turn]
-            if len(which):
-                zero, sign = logical.load(self.field, self._accesses, which)
-                found = r4[self._others[which]]
-                wrong[which] = (found != zero) & (found != sign)
-            which = stored[self._rounds[self._others[stored]] == turn]
-            if len(which):
-                logical.store(self.field, self._accesses, which)
+            memop.move(self.field, self._moves, moved[turns == turn], self._stored)
+            if accesses is None:
+                continue
+            rows = loaded[self._rounds[self._others[loaded]] == turn]
+            zero, sign = logical.load(self.field, accesses, rows)
+            found = r4[self._others[rows]]
+            wrong[rows] = (found != zero) & (found != sign)
+            logical.store(self.field, accesses, stored[self._rounds[self._others[stored]] == turn])
         return wrong
 
     def _memory(self, arena: Bytes, edge: Bytes) -> Iterator[Seen]:
@@ -153,10 +154,19 @@ class Verification:
             yield Seen(Kind(opcode, 0, MEMORY), len(same), least)
 
 
-def _kinds(numbers: I64, which: I64, opcodes: U64, calls: I64) -> Iterator[Seen]:
-    """The rows ``which`` by their numbers; all have one opcode."""
-    counts = np.bincount(numbers[which], minlength=1)
+def _result(r3: U64) -> Bytes:
+    """In what calls with these return codes can differ."""
+    result = np.full(len(r3), OTHER, np.uint8)
+    result[r3 == _SUCCESS] = SUCCEEDED
+    result[r3 == _REFUSED] = REFUSED
+    return result
+
+
+def _kinds(situations: Bytes, results: Bytes, opcodes: U64, calls: I64) -> Iterator[Seen]:
+    """Differing calls of one opcode, one row each."""
+    numbers = situations.astype(np.int64) << _DIFFERENCE | results
+    counts = np.bincount(numbers)
     for number in np.flatnonzero(counts).tolist():
-        first = which[np.argmax(numbers[which] == number)]
-        kind = Kind(int(opcodes[first]), number >> _DIFFERENCE, number & ((1 << _DIFFERENCE) - 1))
-        yield Seen(kind, int(counts[number]), int(calls[first]))
+        call = calls[np.argmax(numbers == number)]
+        kind = Kind(int(opcodes[0]), number >> _DIFFERENCE, number & ((1 << _DIFFERENCE) - 1))
+        yield Seen(kind, int(counts[number]), int(call))

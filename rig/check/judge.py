@@ -139,8 +139,7 @@ class Judge:
             self.result.violations += report.violations
         finally:
             playing.close()
-        if Policy.of(self.model.state.environment.options).reboot != "reset":
-            self.result.reusable = False  # a machine that shuts down instead cannot be reset
+        self.result.reusable &= Policy.of(self.model.state.environment.options).resets
         self.result.reusable &= not self.model.state.altered
         return self.result
 

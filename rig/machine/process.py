@@ -5,7 +5,9 @@ It starts QEMU and gdb and watches them; what is said to them is the business of
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import select
 import shutil
 import signal
@@ -77,6 +79,9 @@ class Process:
                 .result()
             )
         self.pid = self.popen.pid
+        # A build that a call brings down must leave no core file where the user happens to stand.
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(self.pid, resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         #: readable once the process has ended
         self.pidfd = os.pidfd_open(self.pid)
 

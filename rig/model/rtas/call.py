@@ -273,7 +273,7 @@ def _silent(service: Service, block: Block, state: State, rets: int, count: int)
         if reply.breach and reply.breach.rule == BUFFER:
             continue
         loose = replace(reply, cells=(), relations=(), rule=reply.rule or SILENT)
-        if reply.breach:  # what is no answer to a good request may be one to this; the buffers are still the limit
+        if reply.breach:  # what is no answer to a good request may be one to this; the buffers still bound it
             given = tuple(Scratch(write.address, len(write.data), write.rule) for write in reply.writes)
             loose = replace(loose, breach=None, writes=(), scratch=reply.scratch + given)
         if reply.ending == "returned":

@@ -19,6 +19,11 @@ PAD = 16
 ELSEWHERE = -1
 
 
+def bit(where: Bits, value: int) -> Bytes:
+    """``value``, at most 128, where a condition holds; otherwise 0."""
+    return where.view(np.uint8) * np.uint8(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """``length`` bytes of RAM at guest-physical ``address``; they lie ``start`` bytes into the array.

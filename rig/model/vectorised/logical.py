@@ -17,7 +17,7 @@ from rig.model.logical import (
     H_LOGICAL_ICBI,
     SIZES,
 )
-from rig.model.vectorised.field import ELSEWHERE, I64, U64, Bits, Field
+from rig.model.vectorised.field import ELSEWHERE, I64, U64, Bits, Bytes, Field, bit
 
 #: the calls in the order in which a batch numbers them
 OPCODES = (
@@ -29,6 +29,9 @@ OPCODES = (
     H_LOGICAL_DCBF,
 )
 
+#: by size, and one more for all that are larger
+_VALID = np.array([size in SIZES for size in range(max(SIZES) + 2)])
+
 #: bits of a call's situation
 INVALID_SIZE, UNALIGNED, OUTSIDE, CI_ON_RAM = (1 << bit for bit in range(4))
 
@@ -37,7 +40,7 @@ INVALID_SIZE, UNALIGNED, OUTSIDE, CI_ON_RAM = (1 << bit for bit in range(4))
 class Accesses:
     """One row a call; as :class:`rig.model.vectorised.memop.Moves`."""
 
-    situation: I64
+    situation: Bytes
     succeeds: Bits
     refuses: Bits
     deferred: Bits
@@ -52,7 +55,7 @@ class Accesses:
 def judge(opcodes: U64, registers: U64, field: Field, windows: Sequence[Region]) -> Accesses:
     """What the contract says of calls with r3 in ``opcodes`` and r4..r6 in the rows of ``registers``."""
     size, address, value = registers[:3]
-    valid = np.isin(size, np.array(SIZES, np.uint64))
+    valid = _VALID[np.minimum(size, np.uint64(len(_VALID) - 1))]
     loads = (opcodes == H_LOGICAL_CI_LOAD) | (opcodes == H_LOGICAL_CACHE_LOAD)
     stores = (opcodes == H_LOGICAL_CI_STORE) | (opcodes == H_LOGICAL_CACHE_STORE)
     inhibited = (opcodes == H_LOGICAL_CI_LOAD) | (opcodes == H_LOGICAL_CI_STORE)
@@ -62,12 +65,10 @@ def judge(opcodes: U64, registers: U64, field: Field, windows: Sequence[Region])
     ends = np.uint64(field.ram_end)
     last = address + size - np.uint64(1)
     outside = made & ((last >= ends) | (last < address))
-    situation = (
-        (accesses & ~valid) * INVALID_SIZE
-        + unaligned * UNALIGNED
-        + outside * OUTSIDE
-        + (made & inhibited & ~outside) * CI_ON_RAM
-    )
+    situation = bit(accesses & ~valid, INVALID_SIZE)
+    situation |= bit(unaligned, UNALIGNED)
+    situation |= bit(outside, OUTSIDE)
+    situation |= bit(made & inhibited & ~outside, CI_ON_RAM)
     at = field.positions(address)
     # A part in RAM and a part outside, or a device: the scalar model knows what is unspecified then.
     deferred = made & (

@@ -10,7 +10,7 @@ import numpy as np
 
 from rig.model import memop
 from rig.model.environment import Region
-from rig.model.vectorised.field import ELSEWHERE, I64, U64, Bits, Bytes, Field
+from rig.model.vectorised.field import ELSEWHERE, I64, U64, Bits, Bytes, Field, bit
 
 #: more bytes than this in one call are left to the scalar model
 MAX_LENGTH = 1 << 20
@@ -34,7 +34,7 @@ FAULTS = INVALID_ESIZE | MISALIGNED | OP_OVER_1 | COUNT_OVER
 class Moves:
     """One row a call.  ``situation`` has the bits of what matters to its verdict."""
 
-    situation: I64
+    situation: Bytes
     #: whether the contract permits H_SUCCESS, and H_PARAMETER
     succeeds: Bits
     refuses: Bits
@@ -59,21 +59,19 @@ def judge(registers: U64, field: Field, windows: Sequence[Region], revision: str
     over = count > np.uint64(memop.MAX_COUNT)
     zero = count == 0
     length = memop.size_in_bytes(count, shift)
-    situation = (
-        zero * COUNT_ZERO
-        + invalid * INVALID_ESIZE
-        + (esize >= 31) * ESIZE_31_UP
-        + ((memop.misaligned(dst, src, shift) != 0) & ~invalid) * MISALIGNED
-        + over * COUNT_OVER
-        + (op == 1) * OP_1
-    )
+    situation = bit(zero, COUNT_ZERO)
+    situation |= bit(invalid, INVALID_ESIZE)
+    situation |= bit(esize >= 31, ESIZE_31_UP)
+    situation |= bit((memop.misaligned(dst, src, shift) != 0) & ~invalid, MISALIGNED)
+    situation |= bit(over, COUNT_OVER)
+    situation |= bit(op == 1, OP_1)
     if not memop.operations(2, revision):
-        situation += (op > 1) * OP_OVER_1
+        situation |= bit(op > 1, OP_OVER_1)
     faults = situation & FAULTS
     moves = (faults == 0) & ~zero
     ends = np.uint64(field.ram_end)
     beyond = (dst + length > ends) | (src + length > ends) | (dst > ends) | (src > ends)
-    situation += (beyond & moves) * OUTSIDE
+    situation |= bit(beyond & moves, OUTSIDE)
     deferred = moves & (length > MAX_LENGTH)
     far = np.flatnonzero(beyond & moves)
     if len(far):
