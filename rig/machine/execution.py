@@ -89,9 +89,7 @@ class Execution:
             raise MachineError("the guest is still at an earlier batch: reset the machine first")
         self.place(batch, vectors)
         self.sequence += 1
-        self.memory.write(
-            agent.mailbox_at(batch.cpu) + agent.AT_SEQUENCE, self.codec.sequence(self.sequence)
-        )
+        self.memory.write(agent.mailbox_at(batch.cpu) + agent.AT_SEQUENCE, self.codec.sequence(self.sequence))
 
     def place(self, batch: Batch, vectors: bytes) -> None:
         """Put a batch and all of its request into memory but the sequence number, which starts it."""

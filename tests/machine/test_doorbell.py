@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from rig.deadline import Deadline
 from rig.machine import agent
 from rig.machine.errors import AgentError, MachineError
 from rig.machine.machine import Machine
 from rig.program import H_LOGICAL_MEMOP, Call, MachineOptions
+from rig.resources import image_root
 
 DATA = 0x100_0000
 RECORDS = agent.BATCH + 0x10000
@@ -69,9 +71,11 @@ def test_qemu_killed_is_an_ending(boot: Callable[..., Machine]) -> None:
 
 def test_an_agent_in_an_exception_is_found_out(boot: Callable[..., Machine]) -> None:
     machine = boot()
+    with (image_root() / "agent-be.elf").open("rb") as file:
+        (symbol,) = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name("rig_lean_end")
     with machine.freely() as bell:
         # A destination in the agent's own loop: what follows the call is no instruction.
-        overwrite = (H_LOGICAL_MEMOP, agent.SECONDARY, DATA, 3, 1024, 0)
+        overwrite = (H_LOGICAL_MEMOP, (symbol["st_value"] - 64) & ~7, DATA, 3, 8, 0)
         bell.ring(agent.BATCH, RECORDS, vectors(machine, overwrite))
         with pytest.raises(AgentError, match="exception 0x700"):
             bell.wait(Deadline(20))

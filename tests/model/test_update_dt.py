@@ -61,9 +61,7 @@ def test_memory_must_stay(model: Model, judge) -> None:
     assert judge(model, Call(H_UPDATE_DT, (PLACE,)), scribbles)[1] == ["memory"]
 
 
-@pytest.mark.parametrize(
-    "damage", [(0, 0), (4, 20), (4, 80), (8, 0xFFFF_FFF0), (20, 3), (36, 0xFFFF_FFFF)]
-)
+@pytest.mark.parametrize("damage", [(0, 0), (4, 20), (4, 80), (8, 0xFFFF_FFF0), (20, 3), (36, 0xFFFF_FFFF)])
 def test_a_damaged_tree_is_refused(model: Model, judge, damage: tuple[int, int]) -> None:
     offset, value = damage
     data = bytearray(blob())
