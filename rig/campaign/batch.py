@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rig.campaign.layout import ARENA, ARENAS, EDGE, Layout
 from rig.campaign.mix import FRACTIONS, STEPS, Mix
@@ -17,16 +18,20 @@ from rig.model.vectorised.field import I64, U64, Bytes
 from rig.model.vectorised.logical import OPCODES
 from rig.program import H_LOGICAL_MEMOP, Call, Seed, Step
 
+I32 = NDArray[np.int32]
+Bits16 = NDArray[np.uint16]
+
 #: calls that share one cell, and calls of a batch that work at the end of RAM
 GROUP = 4
 #: a call that runs over the top of the address space is in one batch of so many
 WRAPPING = 16
-#: larger counts have no cell: they are invalid, or nothing is where they point
-LARGEST = 1 << 13
 #: bytes at the end of RAM that one call uses at most
 REACH = 512
 #: random bytes from which every batch takes a part
 POOL = 2 * ARENA
+
+#: odd, and of no pattern: makes further numbers of those that were drawn
+MIXER = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 _OPCODES = np.array(OPCODES, np.uint64)
 
@@ -103,37 +108,24 @@ class Batch:
 def draw(seed: int, number: int, mix: Mix, size: int, layout: Layout, memory: Bytes) -> Batch:
     """Batch ``number`` of ``size`` calls; ``memory`` is the :func:`pool` of the seed."""
     generator = np.random.Philox(key=seed, counter=[0, 0, number, 1])
-    raw = generator.random_raw(3 * size + 8)
+    raw = generator.random_raw(2 * size + 8)
     bits = raw[: 2 * size].astype("<u8").view("<u2").reshape(8, size)
-    value, more = raw[2 * size : 3 * size], raw[3 * size :].tolist()
+    value, more = (raw[:size] ^ raw[size : 2 * size]) * MIXER, raw[2 * size :].tolist()
 
-    esize = mix.esize_table[bits[0] >> 6]
-    op = mix.operation_table[bits[1] >> 6]
-    count = mix.count_table[bits[2] >> 4]
-    shift = np.minimum(esize, 3).view(np.int64)
-    length = np.where(count <= LARGEST, count, 0).view(np.int64) << shift
-    distance = ((length * FRACTIONS[bits[3] >> 8] >> 8 >> shift) + STEPS[bits[3] & 0xFF]) << shift
-    source = ((bits[4] & 7) >> shift << shift) - np.minimum(distance, 0)
-    extent = (length + np.abs(distance) + 31) & ~15
-    odd = np.flatnonzero(bits[5] < mix.misaligned * 0x10000)
-    source[odd] += bits[5][odd] >> 3 & 7
-    distance[odd] += (bits[5][odd] & 7).astype(np.int64) - (bits[5][odd] >> 3 & 7)
-
+    registers, source, distance, extent = _memops(bits, mix)
     logical = np.flatnonzero((bits[1] & 0x3F) < mix.logical * 64)
-    registers = np.empty((6, size), np.uint64)
-    registers[0] = H_LOGICAL_MEMOP
-    registers[0][logical] = _OPCODES[(bits[0][logical] & 0x3F) % len(_OPCODES)]
-    access = mix.size_table[bits[2][logical] & 0xFF]
-    extent[logical] = 16
-    offset = value[logical] & np.uint64(7)
-    mask = np.where(bits[5][logical] & 7, np.uint64(0) - access, np.uint64(7))
-    source[logical] = (offset & mask).view(np.int64)
+    if len(logical):
+        access = mix.size_table[bits[2][logical] & 0xFF]
+        offset = value[logical] & np.uint64(7)
+        mask = np.where(bits[5][logical] & 7, np.uint64(0) - access, np.uint64(7))
+        source[logical] = offset & mask
+        extent[logical] = 16
 
     wrapping = more[0] % size if number % WRAPPING == WRAPPING // 2 else -1
     if wrapping >= 0:
         extent[wrapping] = max(256, extent[wrapping])
     groups, rounds = _share(extent, more[1], mix.shared)
-    ends = np.cumsum(extent)
+    ends = np.cumsum(extent, dtype=np.int64)
     starts = ends - extent
     first, shared = groups
     stride = size // GROUP
@@ -142,11 +134,14 @@ def draw(seed: int, number: int, mix: Mix, size: int, layout: Layout, memory: By
         starts[at : at + shared] = starts[first : first + shared]
 
     base = np.int64(ARENAS[number % 2].start)
-    np.add(source, starts + base, out=registers[2].view(np.int64))
-    np.add(registers[2], distance.view(np.uint64), out=registers[1])
-    registers[3:] = esize, count, op
-    registers[3][logical] = value[logical] >> np.uint64(3)
-    registers[1][logical] = access
+    src, dst = registers[2].view(np.int64), registers[1].view(np.int64)
+    np.add(starts, source, out=src)
+    src += base
+    np.add(src, distance, out=dst)
+    if len(logical):
+        registers[0][logical] = _OPCODES[(bits[0][logical] & 0x3F) % len(_OPCODES)]
+        registers[1][logical] = access
+        registers[3][logical] = value[logical] >> np.uint64(3)
 
     _nowhere(registers, bits, value, mix, layout)
     if mix.slow:
@@ -161,7 +156,7 @@ def draw(seed: int, number: int, mix: Mix, size: int, layout: Layout, memory: By
     full = np.concatenate((full, np.flatnonzero(starts + extent > ARENA)))
     if len(full):  # no room left: a call without elements
         registers[:, full] = np.array([H_LOGICAL_MEMOP, base, base, 0, 0, 0], np.uint64)[:, None]
-        ends = np.minimum(ends, ARENA)
+        np.minimum(ends, ARENA, out=ends)
         starts = np.minimum(starts, ends)
     at_edge: tuple[int, ...] = ()
     if number % 2:
@@ -176,7 +171,35 @@ def draw(seed: int, number: int, mix: Mix, size: int, layout: Layout, memory: By
     return Batch(number, registers, starts, ends, rounds, content, edge, groups, at_edge, layout)
 
 
-def _share(extent: I64, random: int, share: float) -> tuple[tuple[int, int], I64]:
+def _memops(bits: Bits16, mix: Mix) -> tuple[U64, I32, I32, I32]:
+    """Every call as a memop, addresses still to come: where in its cell it has its source, how far behind it
+    the destination, and how much it needs.
+    """
+    size = bits.shape[1]
+    registers = np.empty((6, size), np.uint64)
+    registers[0] = H_LOGICAL_MEMOP
+    esize, count = bits[0] >> 6, bits[2] >> 4
+    tables = (mix.esize_table, mix.count_table, mix.operation_table)
+    for row, (table, index) in enumerate(zip(tables, (esize, count, bits[1] >> 6), strict=True), 3):
+        table.take(index, mode="clip", out=registers[row])
+    shift = mix.shift_table.take(esize, mode="clip")
+    length = mix.length_table.take(count, mode="clip") << shift
+    distance = length * FRACTIONS.take(bits[3] >> 8, mode="clip")
+    distance >>= shift + 8
+    distance += STEPS.take(bits[3] & 0xFF, mode="clip")
+    distance <<= shift
+    source = (bits[4] & 7) >> shift << shift
+    source -= np.minimum(distance, 0)
+    extent = length + np.abs(distance)
+    extent += 31
+    extent &= ~15
+    odd = np.flatnonzero(bits[5] < mix.misaligned * 0x10000)
+    source[odd] += bits[5][odd] >> 3 & 7
+    distance[odd] += (bits[5][odd] & 7).astype(np.int32) - (bits[5][odd] >> 3 & 7)
+    return registers, source, distance, extent
+
+
+def _share(extent: I32, random: int, share: float) -> tuple[tuple[int, int], I64]:
     """Make groups: their first calls have cells for all, the others none; the calls' rounds."""
     size = len(extent)
     stride = size // GROUP
@@ -191,7 +214,7 @@ def _share(extent: I64, random: int, share: float) -> tuple[tuple[int, int], I64
     return (first, count), rounds
 
 
-def _nowhere(registers: U64, bits: np.ndarray, value: U64, mix: Mix, layout: Layout) -> None:
+def _nowhere(registers: U64, bits: Bits16, value: U64, mix: Mix, layout: Layout) -> None:
     """Move destinations, sources and accesses of some calls to where there is no memory."""
     chosen = np.flatnonzero(bits[6] < mix.outside * 0x10000)
     pick = bits[7][chosen]

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rig.model.memop import MAX_COUNT
-from rig.model.vectorised.field import I64, U64
+from rig.model.memop import MAX_COUNT, MAX_ESIZE
+from rig.model.vectorised.field import U64
+
+#: the largest count that a call's cell has room for
+LARGEST = 1 << 13
 
 #: a weight, and the first and last of evenly spread values
 Share = tuple[float, int, int]
@@ -82,6 +86,16 @@ class Mix:
         return table([*each(1 - self.invalid, range(4)), *each(self.invalid, INVALID_ESIZES)], 1024)
 
     @cached_property
+    def length_table(self) -> NDArray[np.int32]:
+        """The same counts; none where no cell is that large, because they are invalid or point nowhere."""
+        return np.where(self.count_table <= LARGEST, self.count_table, 0).astype(np.int32)
+
+    @cached_property
+    def shift_table(self) -> NDArray[np.int32]:
+        """The element sizes again, invalid ones as the largest."""
+        return np.minimum(self.esize_table, MAX_ESIZE).astype(np.int32)
+
+    @cached_property
     def operation_table(self) -> U64:
         """1024 operations."""
         valid = [(0.6, 0, 0), (0.4 - self.invalid, 1, 1)]
@@ -113,10 +127,10 @@ SLOW = Mix("slow", DEFAULT.counts, slow=(1 << 20, 1 << 24, (1 << 28) + 1, MAX_CO
 MIXES = {mix.name: mix for mix in (DEFAULT, SMALLEST, SLOW)}
 
 #: destination minus source, in 256ths of the length: on either side, in place, anywhere in between
-FRACTIONS: I64 = (
-    table([*each(0.45, (0, 512)), *each(0.15, (256,)), (0.4, 0, 512)], 256).astype(np.int64) - 256
+FRACTIONS: NDArray[np.int32] = (
+    table([*each(0.45, (0, 512)), *each(0.15, (256,)), (0.4, 0, 512)], 256).astype(np.int32) - 256
 )
 #: elements added to it: mostly none, else next to a limit
-STEPS: I64 = (
-    table([(0.5, 8, 8), *each(0.3, (7, 9)), *each(0.1, (6, 10)), (0.1, 0, 16)], 256).astype(np.int64) - 8
+STEPS: NDArray[np.int32] = (
+    table([(0.5, 8, 8), *each(0.3, (7, 9)), *each(0.1, (6, 10)), (0.1, 0, 16)], 256).astype(np.int32) - 8
 )

@@ -85,6 +85,7 @@ class Verification:
 
     def run(self, r3: U64, r4: U64, arena: Bytes, edge: Bytes) -> list[Seen]:
         """What differs, given r3 and r4 of the records and memory after the batch."""
+        r3 = r3.astype(np.uint64)
         mine = r3 if self._memops is None else r3[self._memops]
         success = mine == _SUCCESS
         seen = list(self._memop_kinds(mine, success))

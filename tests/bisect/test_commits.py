@@ -80,7 +80,7 @@ def test_what_a_build_leaves_running_is_ended(tmp_path: Path, source: Path) -> N
     os.mkfifo(source / "alive")
     reader = os.open(source / "alive", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        binaries(tmp_path, "mkdir out; sleep 600 > alive & echo > out/qemu").make(COMMIT, source)
+        binaries(tmp_path, "mkdir out; exec 3> alive; sleep 600 & echo > out/qemu").make(COMMIT, source)
         hung_up = select.poll()
         hung_up.register(reader, select.POLLHUP)
         # whoever holds the other end is gone

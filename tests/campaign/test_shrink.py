@@ -8,7 +8,7 @@ from rig.campaign.shrink import PLAIN, shrink
 from rig.deadline import Deadline
 from rig.program import Call, Host, Rtas, Seed, Step
 
-FOREVER = Deadline(60.0)
+FOREVER = Deadline(86_400.0)
 
 
 def numbers(step: Step) -> tuple[int, ...]:

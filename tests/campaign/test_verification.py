@@ -132,8 +132,14 @@ def test_one_wrong_byte_is_seen_and_given_to_the_call_of_its_cell(where: str) ->
 def test_a_wrong_loaded_value_is_seen_and_both_extensions_are_right() -> None:
     run = executed(0)
     loads = np.flatnonzero((run.batch.registers[0] == H_LOGICAL_CACHE_LOAD) & (run.r3 == 0))
-    (call, *_) = (one for one in loads.tolist() if run.batch.registers[1, one] == 2 and run.r4[one] >> 15)
-    run.r4[call] |= np.uint64(0xFFFF_FFFF_FFFF_0000)
+    widths = 8 * run.batch.registers[1, loads].astype(np.int64)
+    negative = [
+        (one, width)
+        for one, width in zip(loads.tolist(), widths.tolist(), strict=True)
+        if width < 64 and int(run.r4[one]) >> width - 1
+    ]
+    call, width = negative[0]
+    run.r4[call] |= np.uint64((1 << 64) - (1 << width))
     assert run.unexpected() == []
     run.r4[call] ^= np.uint64(1 << 40)
     assert run.unexpected() == [Kind(H_LOGICAL_CACHE_LOAD, 0, VALUE)]

@@ -47,6 +47,16 @@ class Field:
         #: the same bytes as elements of 1, 2, 4 and 8 bytes
         self.elements = tuple(self.data.view(f"u{1 << esize}") for esize in range(4))
 
+    def offsets(self, addresses: U64) -> I64:
+        """How far addresses lie behind the start of the first span: their positions, if they lie in it."""
+        return (addresses - np.uint64(self.spans[0].address)).view(np.int64)
+
+    def within(self, offsets: I64, lengths: U64) -> Bits:
+        """Whether ranges at such offsets lie in the first span as a whole."""
+        room = np.uint64(self.spans[0].length)
+        found: Bits = (offsets.view(np.uint64) <= room - lengths) & (lengths <= room)
+        return found
+
     def positions(self, addresses: U64) -> I64:
         """Where addresses lie in the array: ``size`` outside RAM, :data:`ELSEWHERE` between the spans."""
         first = self.spans[0]

@@ -22,6 +22,8 @@ AT_ONCE = 1 << 15
 Meaning = Literal["invert", "xor"]
 #: what a call stores
 COPY, INVERT, XOR = range(3)
+#: by log2 of the element size and what is stored: the bits that a source element changes
+_FLIPS = tuple(np.array([0, (1 << (8 << esize)) - 1, 0], f"u{1 << esize}") for esize in range(4))
 
 #: bits of a call's situation
 COUNT_ZERO, INVALID_ESIZE, ESIZE_31_UP, MISALIGNED, OP_OVER_1, COUNT_OVER, OUTSIDE, OP_1 = (
@@ -69,32 +71,44 @@ def judge(registers: U64, field: Field, windows: Sequence[Region], revision: str
         situation |= bit(op > 1, OP_OVER_1)
     faults = situation & FAULTS
     moves = (faults == 0) & ~zero
-    ends = np.uint64(field.ram_end)
-    beyond = (dst + length > ends) | (src + length > ends) | (dst > ends) | (src > ends)
-    situation |= bit(beyond & moves, OUTSIDE)
-    deferred = moves & (length > MAX_LENGTH)
-    far = np.flatnonzero(beyond & moves)
-    if len(far):
-        deferred[far] |= _unclear(dst[far], length[far], windows) | _unclear(src[far], length[far], windows)
-    into, out_of = field.positions(dst), field.positions(src)
-    unknown = (into == ELSEWHERE) | (out_of == ELSEWHERE)
-    deferred |= moves & (unknown | field.overrun(into, length) | field.overrun(out_of, length))
+    deferred: Bits = np.zeros(len(moves), np.bool_)
+    # Most calls lie in the first span; the others are looked at more closely.
+    into, out_of = field.offsets(dst), field.offsets(src)
+    far = np.flatnonzero(moves & ~(field.within(into, length) & field.within(out_of, length)))
+    beyond = _beyond(dst[far], length[far], field) | _beyond(src[far], length[far], field)
+    situation[far] |= bit(beyond, OUTSIDE)
+    deferred[far] = length[far] > MAX_LENGTH
+    for addresses, positions in ((dst, into), (src, out_of)):
+        positions[far] = found = field.positions(addresses[far])
+        deferred[far] |= (found == ELSEWHERE) | field.overrun(found, length[far])
+        deferred[far] |= beyond & _unclear(addresses[far], length[far], windows)
     either = (faults == INVALID_ESIZE) & (situation & (COUNT_ZERO | ESIZE_31_UP) == COUNT_ZERO | ESIZE_31_UP)
     inside = situation & (FAULTS | OUTSIDE) == 0
+    moves[far] &= ~deferred[far]
     distance = dst - src
+    chained = moves & (distance - np.uint64(1) < length - np.uint64(1))
+    near = np.flatnonzero(chained)
+    chained[near] = ~memop.backward(dst[near], src[near], length[near])
     return Moves(
         situation,
         succeeds=inside | either,
         refuses=~inside,
-        moves=moves & ~deferred,
+        moves=moves,
         deferred=deferred,
         esize=shift.view(np.int64),
         count=(length >> shift).view(np.int64),
         dst=into,
         src=out_of,
-        chained=moves & (distance < length) & (distance != 0) & ~memop.backward(dst, src, length),
+        chained=chained,
         distance=distance.view(np.int64),
     )
+
+
+def _beyond(start: U64, length: U64, field: Field) -> Bits:
+    """Ranges that are not all RAM."""
+    end = np.uint64(field.ram_end)
+    found: Bits = (start + length > end) | (start > end)
+    return found
 
 
 def _unclear(start: U64, length: U64, windows: Sequence[Region]) -> Bits:
@@ -154,18 +168,19 @@ def _move(field: Field, esize: int, dst: I64, src: I64, count: I64, stored: Byte
     Positions past the end of the field are clipped to its pad.
     """
     elements = field.elements[esize]
-    firsts = np.cumsum(count)
-    running = np.arange(firsts[-1])
-    firsts -= count
-    out_of = np.repeat((src >> esize) - firsts, count)
-    out_of += running
-    into = np.repeat((dst >> esize) - firsts, count)
-    into += running
+    into, out_of, flips = dst >> esize, src >> esize, stored
+    last = np.cumsum(count)
+    if last[-1] > len(count):  # else they have one element each
+        running = np.arange(last[-1])
+        first = last - count
+        into, out_of = np.repeat(into - first, count), np.repeat(out_of - first, count)
+        into += running
+        out_of += running
+        flips = np.repeat(stored, count)
     values = elements.take(out_of, mode="clip")
-    none, ones = elements.dtype.type(0), elements.dtype.type((1 << (8 << esize)) - 1)
-    values ^= np.repeat(np.where(stored == INVERT, ones, none), count)
+    values ^= _FLIPS[esize].take(flips)
     if (stored == XOR).any():
-        values ^= np.where(np.repeat(stored == XOR, count), elements.take(into, mode="clip"), none)
+        values ^= np.where(flips == XOR, elements.take(into, mode="clip"), _FLIPS[esize][COPY])
     np.minimum(into, len(elements) - 1, out=into)
     elements[into] = values
     field.drop()

@@ -1,0 +1,90 @@
+"""Benchmarks: what they read is what they say, and a build that fails does not pass for a fast one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rig.bench import campaign
+from rig.bench.loop import ARENA, Loop
+from rig.bench.measurement import Measurement, Ratio, interleave
+from rig.cli import cli
+from rig.machine.build import Build, probe
+from rig.program import H_LOGICAL_MEMOP
+
+
+@pytest.fixture(scope="module")
+def build(qemu: Path) -> Build:
+    return probe(qemu)
+
+
+def test_readings_are_taken_in_turn() -> None:
+    order: list[str] = []
+
+    def reading(name: str) -> float:
+        order.append(name)
+        return len(order)
+
+    values = interleave({"a": lambda: reading("a"), "b": lambda: reading("b")}, 2)
+    assert order == ["a", "b", "a", "b"]
+    assert values == {"a": [1, 3], "b": [2, 4]}
+
+
+def test_a_measurement_has_median_and_spread() -> None:
+    one = Measurement("x", 1, "ns", (3.0, 1.0, 2.0))
+    assert one.as_json() == {"name": "x", "build": 1, "unit": "ns", "median": 2.0, "low": 1.0, "high": 3.0}
+
+
+def test_a_loop_does_what_it_is_timed_for(build: Build) -> None:
+    with Loop(build) as loop:
+        memory = loop.machine.memory
+        memory.write(ARENA, b"12345678")
+        assert loop.seconds(100, H_LOGICAL_MEMOP, ARENA + 8, ARENA, 3, 1, 0, step=(8, 8)) > 0
+        assert memory.read(ARENA + 800, 8) == b"12345678"
+        with pytest.raises(RuntimeError, match="did not succeed"):
+            loop.seconds(10, H_LOGICAL_MEMOP, ARENA, ARENA + 1, 3, 1, 0)
+
+
+def test_the_campaign_figures_come_in_pairs(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "BATCHES", 2)
+    found = list(campaign.measure([build], 1))
+    names = [one.name for one in found if isinstance(one, Measurement)]
+    for mix in ("default", "smallest"):
+        assert {f"raw calls, {mix} mix", f"verified calls, {mix} mix"} <= set(names)
+    ratios = {one.name: one.value for one in found if isinstance(one, Ratio)}
+    assert set(ratios) == {
+        "verified / raw, default mix",
+        "verified / raw, smallest mix",
+        "verified calls / tests that boot",
+    }
+    assert all(value > 0 for value in ratios.values())
+
+
+def test_the_command_measures_hypercalls_of_every_build(qemu: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    words = [
+        "bench",
+        "hypercalls",
+        "--qemu",
+        str(qemu),
+        "--qemu",
+        str(qemu),
+        "--rounds",
+        "1",
+        "--json",
+        str(file),
+    ]
+    result = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert result.exception is None, result.output
+    data = json.loads(file.read_text())
+    assert data["schema"] == 1
+    assert len(data["builds"]) == 2
+    names = {(one["build"], one["name"]) for one in data["measurements"]}
+    for build in (0, 1):
+        assert {(build, "empty memop"), (build, "memop, an element of 8, copy")} <= names
+        assert (build, "frame buffer scrolled, one memop") in names
+    assert len(data["ratios"]) == 4
+    assert all(one["ratio"] > 0 for one in data["ratios"])

@@ -1,0 +1,187 @@
+"""Campaigns as a whole: plans, workers, the journal, the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+import pytest
+from click.testing import CliRunner, Result
+
+from rig.campaign.campaign import BLOCK, Plan, Spec, run
+from rig.campaign.engine import Finding, Report
+from rig.campaign.tally import JOURNAL, BadJournal, Folder, Tally
+from rig.cli import cli
+from rig.commands.common import InvalidInput
+from rig.machine.build import Build
+from rig.program import H_LOGICAL_MEMOP, Call, MachineOptions
+from rig.scenario.file import load_file
+
+HEADER = {"schema": 1, "sha256": "x", "seed": 1, "mix": "default"}
+#: small batches, many of them
+CALLS = 256
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["campaign", *words], standalone_mode=False)
+
+
+def sums(reports: Iterable[Report]) -> tuple[int, Counter[str]]:
+    tally = Tally()
+    for report in reports:
+        assert not report.errors
+        assert not report.mismatches
+        tally.add(report)
+    return tally.calls, tally.deviations
+
+
+def test_a_plan_gives_out_calls_and_leaves_out_what_is_done() -> None:
+    assert list(Plan(100, 250, None)) == [(0, 100), (1, 100), (2, 50)]
+    assert list(Plan(100, 250, None, frozenset({1}))) == [(0, 100), (2, 50)]
+    assert list(Plan(100, None, 1e-9)) == []
+    endless = iter(Plan(10, None, 3600.0))
+    assert [next(endless) for _ in range(3)] == [(0, 10), (1, 10), (2, 10)]
+
+
+def test_two_workers_find_what_one_finds(build: Build) -> None:
+    spec = Spec(build, "memop", 5)
+    batches = [(number, CALLS) for number in range(2 * BLOCK + 3)]
+    reports = list(run(spec, batches, jobs=2))
+    assert sorted(report.batch for report in reports) == [number for number, _ in batches]
+    assert sums(reports) == sums(run(spec, batches))
+
+
+def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(build: Build) -> None:
+    spec = Spec(build, "memop", 5)
+    batches = [(number, CALLS) for number in range(4 * BLOCK)]
+    reports: list[Report] = []
+    for report in run(spec, batches, jobs=2):
+        reports.append(report)
+        if len(reports) == 3:
+            workers = [child for child in psutil.Process().children() if "spawn_main" in str(child.cmdline())]
+            workers[0].kill()
+    assert sorted(report.batch for report in reports) == [number for number, _ in batches]
+    assert sums(reports) == sums(run(spec, batches))
+
+
+def report(batch: int, calls: int = 10, **rest: Any) -> Report:
+    return Report(batch, calls, 0.5, 0.25, **rest)
+
+
+def test_a_journal_is_continued_where_it_ended(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, HEADER, resume=False)
+    folder.add("memop", report(0, deviations={"a": 2}), 0.5)
+    folder.add("memop", report(3, mismatches={"X/y": 1}, errors=("oh",)), 0.5)
+    steps = (Call(H_LOGICAL_MEMOP, (1, 2, 3)),)
+    file = folder.keep(Finding("X/y", "words", steps, MachineOptions(memory=256), 1, 3))
+    folder.close()
+    with (tmp_path / JOURNAL).open("a") as journal:
+        journal.write('{"engine": "memop", "batch": 4, "cal')  # killed while it wrote
+    again = Folder(tmp_path, HEADER, resume=True)
+    assert again.done == {("memop", 0), ("memop", 3)}
+    again.add("memop", report(4), 0.5)
+    again.close()
+    third = Folder(tmp_path, HEADER, resume=True)
+    assert third.done == {("memop", 0), ("memop", 3), ("memop", 4)}
+    assert third.tally.calls == 30
+    assert third.tally.deviations == {"a": 2}
+    assert third.tally.findings == {"X/y": ("words", file, 1)}
+    assert third.tally.errors == ["oh"]
+    assert third.tally.exit_code() == 3
+    third.close()
+    (scenario,) = load_file(Path(file))
+    assert scenario.steps is not None
+    assert list(scenario.steps()) == list(steps)
+
+
+def test_another_campaigns_journal_is_not_continued(tmp_path: Path) -> None:
+    Folder(tmp_path, HEADER, resume=False).close()
+    with pytest.raises(BadJournal, match="--resume"):
+        Folder(tmp_path, HEADER, resume=False)
+    with pytest.raises(BadJournal, match="another campaign"):
+        Folder(tmp_path, {**HEADER, "seed": 2}, resume=True)
+    (tmp_path / JOURNAL).write_text("nonsense\n")
+    with pytest.raises(BadJournal):
+        Folder(tmp_path, HEADER, resume=True)
+
+
+def test_exit_codes() -> None:
+    assert Tally().exit_code() == 5
+    assert Tally(calls=1).exit_code() == 0
+    assert Tally(calls=1, mismatches=Counter(x=1)).exit_code() == 1
+    assert Tally(calls=1, mismatches=Counter(x=1), errors=["e"]).exit_code() == 3
+    assert Tally(calls=1, errors=["e"]).exit_code(interrupted=True) == 2
+
+
+def test_the_json_has_what_the_schema_says(qemu: Path, tmp_path: Path) -> None:
+    file = tmp_path / "campaign.json"
+    result = invoke("memop", "--qemu", str(qemu), "--calls", "3000", "--seed", "9", "--json", str(file))
+    assert result.return_value == 0, result.output
+    data = json.loads(file.read_text())
+    assert data["schema"] == 1
+    assert data["calls"] == 3000
+    assert data["seed"] == 9
+    assert data["findings"] == []
+    assert data["errors"] == 0
+    assert data["verified_per_second"] > 0
+    assert data["raw_per_second"] > 0
+    assert {"seconds", "guest_seconds", "deviations"} <= set(data)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--mix", "odd"], "no mix odd"),
+        (["--resume"], "--save"),
+        (["--qemu", "/nonexistent"], "nonexistent"),
+        (["--json", "/nonexistent/x.json"], "no folder"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(qemu: Path, words: list[str], message: str) -> None:
+    given = words if "--qemu" in words else [*words, "--qemu", str(qemu)]
+    result = invoke("memop", *given)
+    assert isinstance(result.exception, InvalidInput | click.UsageError)
+    assert message in str(result.exception)
+
+
+def test_ctrl_c_loses_nothing_and_the_rest_follows_on_resume(qemu: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    words = ["memop", "--qemu", str(qemu), "--calls", "400000"]
+    assert invoke(*words, "--save", str(whole)).return_value == 0
+    command = [sys.executable, "-m", "rig", "campaign", *words, "--save", str(parts)]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "CI": "1"},
+        start_new_session=True,
+    ) as rig:
+        while rig.poll() is None and len(lines(parts)) < 3:
+            time.sleep(0.01)
+        os.killpg(rig.pid, signal.SIGINT)
+        assert rig.wait(60) == 2
+    done = len(lines(parts))
+    assert done >= 3
+    assert invoke(*words, "--save", str(parts), "--resume").return_value == 0
+
+    def counted(folder: Path) -> list[tuple[int, int, dict[str, int]]]:
+        entries = [json.loads(line) for line in lines(folder)[1:]]
+        return sorted((one["batch"], one["calls"], one["deviations"]) for one in entries)
+
+    assert counted(parts) == counted(whole)
+
+
+def lines(folder: Path) -> list[str]:
+    journal = folder / JOURNAL
+    return journal.read_text().splitlines() if journal.exists() else []
