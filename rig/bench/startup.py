@@ -14,8 +14,8 @@ import psutil
 from rig.bench.measurement import Measurement, Ratio, interleave
 from rig.machine.build import Build
 
-#: a scenario of one memop call
-SCENARIO = "memop/large/copy-apart"
+#: a scenario of a few memop calls
+SCENARIO = "memop/limits/count-over-0xffffffff"
 #: seconds between two looks at a process's memory
 LOOK = 0.005
 
