@@ -68,7 +68,8 @@ class Examiner:
             explanation = self._explained.get(one.kind)
             if explanation is None:
                 explanation = self._look(batch, one, result)
-                self._explained[one.kind] = explanation
+                if explanation != Explanation():
+                    self._explained[one.kind] = explanation
             result.count(explanation, one.count)
         for call in deferred:
             replay = self._play(tuple(batch.program(call)), result)
@@ -107,30 +108,36 @@ class Examiner:
         replay = self._play(steps, result)
         if replay is not None and replay.unknown:
             return self._judged(batch, steps, replay, result)
-        signature = f"stream/{words.split(':')[0]}"
+        words = f"{words}; seen in every run of the batch, not when its calls are executed one by one"
+        return self.noted(batch, blamed, words, result)
+
+    def noted(self, batch: Batch, calls: tuple[int, ...], words: str, result: Examined) -> Explanation:
+        """A finding that is not made smaller than ``calls``; its signature is what ``words`` begin with."""
+        signature = f"stream/{words.partition(':')[0]}"
         if signature not in self._found:
             self._found.add(signature)
-            summary = f"{words}; seen in every run of the batch, not when its calls are executed one by one"
+            steps = tuple(program(batch, calls))
             options = self.workbench.options
-            result.findings.append(Finding(signature, summary, steps, options, len(blamed), batch.number))
+            result.findings.append(Finding(signature, words, steps, options, len(calls), batch.number))
         return Explanation(signature=signature)
 
     def ended(
         self, batch: Batch, call: int, ending: str, words: str, patience: float, result: Examined
     ) -> None:
-        """A call that did not come back: judge it by itself, with as much patience."""
+        """A call that did not come back: judge it by itself, with as much patience, or else with others."""
         *before, last = batch.program(call)
         assert isinstance(last, Call)
         steps = (*before, replace(last, timeout=patience))
         replay = self._play(steps, result)
-        if replay is not None:
-            explanation = self._judged(batch, steps, replay, result)
-            result.count(explanation, 1)
-            if explanation == Explanation():
-                result.errors.append(
-                    f"the guest did not come back from call {call} of batch {batch.number} "
-                    f"({ending}; {words}), but did when it was repeated: {batch.call(call)}"
-                )
+        if replay is None:
+            return
+        explanation = self._judged(batch, steps, replay, result)
+        if explanation == Explanation():
+            what = f"{ending}: QEMU did not come back from {batch.call(call)} ({words})"
+            explanation = self.blame(batch, call + 1, lambda traces: traces.ending == ending, what, result)
+        if explanation == Explanation():
+            result.errors.append(f"batch {batch.number}: {what}, and did when the batch was run again")
+        result.count(explanation, 1)
 
     def _judged(self, batch: Batch, steps: tuple[Step, ...], replay: Replay, result: Examined) -> Explanation:
         if not replay.unknown:

@@ -19,7 +19,7 @@ from rig.deadline import Deadline
 from rig.machine.build import Build
 from rig.machine.errors import Timeout
 from rig.model.vectorised.field import I64
-from rig.program import H_LOGICAL_MEMOP, MachineOptions, Seed, Step
+from rig.program import H_LOGICAL_MEMOP, Ending, MachineOptions, Seed, Step
 
 #: seconds for a batch
 PATIENCE = 20.0
@@ -33,6 +33,7 @@ class Traces:
     strays: tuple[int, ...] = ()
     report: str = ""
     events: frozenset[str] = frozenset()
+    ending: Ending = "returned"
     #: whether the monitor answered after it
     answered: bool = True
 
@@ -58,7 +59,7 @@ class Rerun:
             subject.ring(parity, calls)
             ending = subject.wait(Deadline(PATIENCE))
             if ending != "returned":
-                return Traces(report=subject.sanitized(), answered=ending != "running")
+                return Traces(report=subject.sanitized(), ending=ending)
             seen = verification.run(*subject.results(parity, calls), subject.arena(parity), subject.edge)
             try:
                 events = frozenset(event.name for event in subject.events())

@@ -37,6 +37,8 @@ SLOW_PATIENCE = 1800.0
 LOOK = 15
 #: bytes that QEMU itself may grow; translated code is a part of it
 GROWTH = 256 << 20
+#: calls that are kept of a batch at which that was seen
+GROWING = 64
 
 OPTIONS = MachineOptions(memory=256)
 
@@ -84,6 +86,8 @@ class Stream:
         self._examiner = Examiner(self.workbench, Rerun(build, options, size, revision))
         self._recent: deque[tuple[int, int]] = deque(maxlen=LOOK)
         self._growth = GROWTH
+        #: what was seen outside single calls, and what it was found to mean
+        self._blamed: dict[str, Explanation] = {}
         self._last = time.monotonic()
 
     def close(self) -> None:
@@ -128,11 +132,15 @@ class Stream:
     def _ready(self, number: int, calls: int) -> _Flight:
         """Draw a batch and put it where the guest will find it."""
         subject = self.subject
-        batch = draw(self._seed, number, self._mix, self.batch_size, subject.layout, self._memory)
+        batch = self._drawn(number)
         field = subject.fields[number % 2]
         flight = _Flight(batch, calls, Verification(batch, calls, field, self._revision, subject.meaning))
         subject.prepare(batch, calls)
         return flight
+
+    def _drawn(self, number: int) -> Batch:
+        layout = self.subject.layout
+        return draw(self._seed, number, self._mix, self.batch_size, layout, self._memory)
 
     def _land(self, flight: _Flight, *, last: bool = False) -> Report:
         return self._wait(flight) or self._judge(flight, last=last)
@@ -170,8 +178,8 @@ class Stream:
     def _look_around(self, parity: int, result: Examined) -> None:
         """All of memory, the monitor, stderr, and QEMU's size."""
         subject = self.subject
-        for address in subject.strays(parity):
-            words = f"stray write: {address:#x} is in the cell of no call"
+        if strays := list(subject.strays(parity)):
+            words = f"stray write: {strays[0]:#x} is in the cell of no call"
             self._blame(lambda traces: bool(traces.strays), words, result)
         if report := subject.sanitized():
             self._blame(lambda traces: bool(traces.report), f"sanitizer: {report}", result)
@@ -185,20 +193,26 @@ class Stream:
             self._blame(lambda traces: bool(events & traces.events), words, result)
         grown = subject.grown()
         if grown > self._growth:
-            self._growth *= 2
-            self._blame(lambda traces: False, f"growth: QEMU grew by {grown >> 20} MiB of its own", result)
+            self._growth = 2 * grown
+            batch, words = (
+                self._drawn(self._recent[-1][0]),
+                f"growth: QEMU grew by {grown >> 20} MiB of its own",
+            )
+            result.count(self._examiner.noted(batch, tuple(range(GROWING)), words, result), 1)
 
     def _blame(self, shows: Shows, words: str, result: Examined) -> None:
-        """Find who of the last batches did it."""
-        layout = self.subject.layout
-        for number, calls in self._recent:
-            batch = draw(self._seed, number, self._mix, self.batch_size, layout, self._memory)
-            explanation = self._examiner.blame(batch, calls, shows, words, result)
+        """Find who of the last batches did it; what one batch was found to do, is its doing again."""
+        what = words.partition(":")[0]
+        for number, calls in self._recent if what not in self._blamed else ():
+            explanation = self._examiner.blame(self._drawn(number), calls, shows, words, result)
             if explanation != Explanation():
-                result.count(explanation, 1)
-                return
-        first, last = self._recent[0][0], self._recent[-1][0]
-        result.errors.append(f"{words}, in batches {first} to {last}; not when they are run again")
+                self._blamed[what] = explanation
+                break
+        if what in self._blamed:
+            result.count(self._blamed[what], 1)
+        else:
+            first, last = self._recent[0][0], self._recent[-1][0]
+            result.errors.append(f"{words}, in batches {first} to {last}; not when they are run again")
 
     def _report(self, flight: _Flight, calls: int, result: Examined) -> Report:
         now = time.monotonic()

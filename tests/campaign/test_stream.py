@@ -158,6 +158,15 @@ def test_a_sanitizers_report_is_a_finding(build: Build, tmp_path: Path) -> None:
     assert finding.calls == 1
 
 
+def test_a_qemu_that_grows_is_a_finding(stream: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = iter(range(0, 10**12, 10**9))
+    monkeypatch.setattr(Subject, "grown", lambda self: next(sizes))
+    reports = list(stream(1, size=SIZE).run(numbered(2 * LOOK)))
+    (finding,) = [finding for report in reports for finding in report.findings]
+    assert finding.signature == "stream/growth"
+    assert sum(report.mismatches.get("stream/growth", 0) for report in reports) >= 1
+
+
 def test_the_wrong_expectation_of_one_call_in_thousands_is_enough(stream: Make) -> None:
     """A deviation whose range ended: the calls that show it are findings again."""
     left = tuple(one for one in deviations.load() if one.id != "memop-zero-count-any-element-size")
