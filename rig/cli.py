@@ -39,7 +39,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(module), "command")  # noqa: B009
+        command = importlib.import_module(module).command
         assert isinstance(command, click.Command)
         return command
 

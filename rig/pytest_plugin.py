@@ -124,6 +124,7 @@ class ScenarioFile(pytest.File):
         """Each scenario on each build."""
         from rig.commands.common import InvalidInput
         from rig.scenario.loader import BadScenario, load_file
+        from rig.versions import dotted
 
         try:
             scenarios = load_file(self.path, self.root)
@@ -132,8 +133,7 @@ class ScenarioFile(pytest.File):
             raise self.CollectError(str(error)) from error
         for scenario in scenarios:
             for index, build in enumerate(builds):
-                version = ".".join(map(str, build.version))
-                name = f"{scenario.name.rpartition('/')[2]}[{index}-{version}]"
+                name = f"{scenario.name.rpartition('/')[2]}[{index}-{dotted(build.version)}]"
                 yield ScenarioItem.from_parent(self, name=name, scenario=scenario, build=index)
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from packaging.specifiers import SpecifierSet
-
 from rig.check import deviations as known_deviations
 from rig.check import verdict
 from rig.check.judge import Judge, Judged, Judgement
@@ -26,6 +24,7 @@ from rig.report import evidence
 from rig.report.result import Result
 from rig.scenario.script import Scenario
 from rig.schedule import Kind, Schedule, Task
+from rig.versions import dotted, within
 from rig.workers import Workers
 
 #: seconds a machine may take to be ready
@@ -54,8 +53,7 @@ def newer(scenario: Scenario, builds: Sequence[Build]) -> Build | None:
     fitting = (
         build
         for build in builds
-        if SpecifierSet(wanted).contains(".".join(map(str, build.version)), prereleases=True)
-        and scenario.machine.machine in build.machine_types
+        if within(build.version, wanted) and scenario.machine.machine in build.machine_types
     )
     return next(fitting, None)
 
@@ -66,9 +64,8 @@ def unmet(scenario: Scenario, build: Build, builds: Sequence[Build] = ()) -> str
     ``builds`` are all those of the run, to which a machine's state may be moved.
     """
     needs = scenario.requires
-    version = ".".join(map(str, build.version))
-    if needs.versions and not SpecifierSet(needs.versions).contains(version, prereleases=True):
-        return f"needs QEMU {needs.versions}, this is {version}"
+    if needs.versions and not within(build.version, needs.versions):
+        return f"needs QEMU {needs.versions}, this is {dotted(build.version)}"
     if needs.devices:
         missing = sorted(set(needs.devices) - devices(build))
         if missing:
@@ -239,5 +236,4 @@ class Runner:
 
 def _folder(scenario: Scenario, build: Build) -> str:
     """Name of the evidence folder of a scenario on a build."""
-    version = ".".join(map(str, build.version))
-    return f"{scenario.name.replace('/', '-')}--{version}-{build.sha256[:8]}"
+    return f"{scenario.name.replace('/', '-')}--{dotted(build.version)}-{build.sha256[:8]}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from rig.check.violation import Violation
+from rig.versions import within
 
 SEVERITIES = ("documentation", "semantic", "memory-safety", "availability")
 _ENTRY_KEYS = {"id", "summary", "citation", "versions", "severity", "scenario", "match"}
@@ -81,7 +82,7 @@ class Deviation:
 
     def concerns(self, version: Sequence[int]) -> bool:
         """Whether a QEMU of ``version`` lies in the range."""
-        return SpecifierSet(self.versions).contains(".".join(map(str, version)), prereleases=True)
+        return within(version, self.versions)
 
     def explains(self, violation: Violation) -> bool:
         """Whether one of the matches describes the violation."""

@@ -15,6 +15,7 @@ import click
 
 from rig.report.files import append, build_json, report_json, tap, write_json, write_junit
 from rig.report.result import Result, summary
+from rig.versions import dotted
 
 if TYPE_CHECKING:
     from rig.check.judge import Judged
@@ -168,7 +169,7 @@ def print_summary(results: Sequence[Result], builds: Sequence[Build], report: Pa
 
         from rig.report.matrix import table
 
-        versions = [".".join(map(str, build.version)) for build in builds]
+        versions = [dotted(build.version) for build in builds]
         # where nobody looks at a terminal there is no width to keep to
         Console(width=None if sys.stdout.isatty() else WIDE).print(table(results, versions))
     if report is not None:
