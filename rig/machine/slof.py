@@ -111,7 +111,9 @@ class SlofMachine:
                     self.options,
                     busy,
                 )
-                self._stop()
+                # through gdb: it looks at a guest that stops unasked, and what it then sends stops the guest
+                # again when `cont` has come first
+                running.debugger.interrupt(self._start_by)
             except BaseException:
                 self.close()
                 raise
