@@ -59,8 +59,8 @@ class Execution:
         self.memory = memory
         self.copies = copies
         self.codec = codec
-        #: whether there are further CPUs, so that QEMU may be busy although the one in question does nothing
         self.translation = options.translation
+        #: whether there are further CPUs, so that QEMU may be busy although the one in question does nothing
         self.company = options.smp != "1"
         #: run states that will not pass
         self.standing = Policy.of(options).standing
@@ -74,6 +74,8 @@ class Execution:
         self.late = ""
         #: whether QEMU's monitor may be expected to answer
         self.responsive = True
+        #: QEMU's run state when last asked
+        self.run_state = ""
 
     def mailbox(self, cpu: int = 0) -> agent.Mailbox:
         """The agent's mailbox for a CPU as it stands."""
@@ -171,11 +173,12 @@ class Execution:
         return bool(ready)
 
     def status(self, seconds: float = ANSWER) -> str:
-        """QEMU's run state.  All events until now have arrived when this returns."""
+        """QEMU's run state, kept in ``run_state``.  All events until now have arrived when this returns."""
         answer = self.live.monitor.execute("query-status", None, Deadline(seconds))
         assert isinstance(answer, Mapping)
         self.events += self.live.monitor.events()
-        return str(answer["status"])
+        self.run_state = str(answer["status"])
+        return self.run_state
 
     def dead(self) -> bool:
         """Whether QEMU has ended; its connections end a moment before the process."""
@@ -244,9 +247,9 @@ class Execution:
             return ending
         # An exception takes a little-endian CPU to big-endian code, whose registers gdb shows reversed.
         pc = stop.pc if stop.pc in (agent.DONE, agent.FAULT) else _reversed(stop.pc)
-        if (status := self.status()) != "debug" or pc not in (agent.DONE, agent.FAULT):
+        if self.run_state != "debug" or pc not in (agent.DONE, agent.FAULT):
             raise AgentError(
-                f"the guest stopped where it should not: {stop}, run state {status}; {self.mailbox()}"
+                f"the guest stopped where it should not: {stop}, run state {self.run_state}; {self.mailbox()}"
             )
         return self._landing(pc, stop.cpu - 1, cpu)
 
@@ -279,7 +282,7 @@ class Execution:
         try:
             status = self.status(OVERDUE)
         except MachineError as error:
-            if self.dead():
+            if not live.process.alive or (not isinstance(error, Timeout) and self.dead()):
                 return "died"
             self.responsive = False
             used = live.process.cpu_seconds() - used

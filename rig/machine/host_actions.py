@@ -124,6 +124,8 @@ def _travel(session: Session, action: Host, deadline: Deadline) -> Outcome:
         except Refused as error:
             answer = {"error": {"class": error.error_class, "desc": error.description}}
         travel.drop_events(session.live)
+        if session.mapped is not None:
+            session.mapped.trim()
         before = {"msr": session.carried[0]["msr"]}
         after = session.live.live.debugger.registers(before, deadline)
         session.carried[0] |= after

@@ -34,6 +34,16 @@ def _check(address: int, length: int, size: int) -> None:
         raise ValueError(f"{address:#x}..{address + length:#x} is not all RAM, which ends at {size:#x}")
 
 
+def _runs(data: bytes, *, used: bool) -> Iterator[tuple[int, int]]:
+    """(offset, length) of the runs of pages that hold anything but zero, or of those that do not."""
+    import numpy as np
+
+    pages = np.frombuffer(data, np.uint64).reshape(-1, PAGE // 8).any(axis=1) == used
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], pages, [False])))).tolist()
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        yield first * PAGE, (last - first) * PAGE
+
+
 class Anonymous:
     """A memory file without a name (memfd), so that nothing is left behind however the rig ends."""
 
@@ -76,12 +86,20 @@ class Anonymous:
             done = os.pwrite(self.fd, view, offset)
             view, offset = view[done:], offset + done
 
-    def punch(self, size: int) -> None:
-        """Make all of it a hole again, for everyone who maps it."""
+    def punch(self, offset: int, length: int) -> None:
+        """Make a range a hole again, for everyone who maps it."""
         libc = ctypes.CDLL(None, use_errno=True)
         mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
-        if libc.fallocate(self.fd, mode, ctypes.c_int64(0), ctypes.c_int64(size)) != 0:
+        if libc.fallocate(self.fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)) != 0:
             raise OSError(ctypes.get_errno(), "guest RAM could not be cleared: fallocate failed")
+
+    def trim(self, size: int) -> None:
+        """Make holes of all pages below ``size`` that hold nothing but zero, while nobody writes."""
+        for start, length in list(self.extents(size)):
+            for offset in range(start, start + length, CHUNK):
+                data = self.read(offset, min(CHUNK, start + length - offset))
+                for first, count in _runs(data, used=False):
+                    self.punch(offset + first, count)
 
     def close(self) -> None:
         """Give it up.  May be called twice."""
@@ -144,7 +162,15 @@ class Mapped:
     def clear(self) -> None:
         """Make all of RAM zero and untouched."""
         for _, size, file in self._banks:
-            file.punch(size)
+            file.punch(0, size)
+
+    def trim(self) -> None:
+        """Make holes of pages that are all zero, while the guest stands.
+
+        QEMU touches all of RAM when it takes over the state of a machine, and what was touched is compared.
+        """
+        for _, size, file in self._banks:
+            file.trim(size)
 
 
 def mapped(files: Mapping[str, Anonymous], options: MachineOptions) -> Mapped | None:
@@ -219,17 +245,12 @@ class Saved:
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """Pages that are not all zero."""
-        import numpy as np
-
         if not self._copied:
             self._save(0, self.size)
             self._copied = True
         for offset in range(0, self.size, CHUNK):
-            words = np.frombuffer(self._file.read(offset, min(CHUNK, self.size - offset)), np.uint64)
-            used = np.concatenate(([False], words.reshape(-1, PAGE // 8).any(axis=1), [False]))
-            edges = np.flatnonzero(used[1:] != used[:-1]).tolist()
-            for first, last in zip(edges[::2], edges[1::2], strict=True):
-                yield offset + first * PAGE, (last - first) * PAGE
+            for first, length in _runs(self._file.read(offset, min(CHUNK, self.size - offset)), used=True):
+                yield offset + first, length
 
     def clear(self) -> None:
         """Write zero over every page that holds anything else.

@@ -45,12 +45,15 @@ def pieces(regions: Iterable[Region], address: int, length: int) -> list[Piece]:
     return sorted(found, key=lambda piece: piece.offset)
 
 
-def load(memory: Memory, address: int, length: int) -> bytearray:
+def load(memory: Memory, address: int, length: int) -> bytes:
     """The bytes of a range, zero where there is no RAM."""
+    found = pieces(memory.ram, address, length)
+    if len(found) == 1 and found[0].length == length:
+        return memory.read(found[0].address, length)
     data = bytearray(length)
-    for piece in pieces(memory.ram, address, length):
+    for piece in found:
         data[piece.offset : piece.offset + piece.length] = memory.read(piece.address, piece.length)
-    return data
+    return bytes(data)
 
 
 def pci_windows(environment: Environment) -> tuple[Region, ...]:

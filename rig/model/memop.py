@@ -61,12 +61,13 @@ Words = Any
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What is stored, from the source's bytes and the destination's old ones."""
+    """What is stored, from the source's bytes and, where it ``accumulates``, the destination's old ones."""
 
     name: str
     store: Callable[[bytes, bytes], bytes]
     breach: Breach | None = None
     rule: str = PATCH
+    accumulates: bool = False
 
 
 def _xor(source: bytes, old: bytes) -> bytes:
@@ -76,7 +77,7 @@ def _xor(source: bytes, old: bytes) -> bytes:
 COPY = Operation("copy", lambda source, _: source)
 INVERT = Operation("invert", lambda source, _: source.translate(INVERTED))
 INVERT_FOR_XOR = Operation("invert", INVERT.store, XOR_INVERTS)
-XOR = Operation("xor", _xor, rule=DOCUMENT)
+XOR = Operation("xor", _xor, rule=DOCUMENT, accumulates=True)
 
 
 def operations(op: int, revision: str) -> tuple[Operation, ...]:
@@ -226,26 +227,27 @@ def stores(memory: Memory, operation: Operation, dst: int, src: int, length: int
     block = length if descending else min(distance or length, length)
     done: list[Write] = []
     for piece in pieces(memory.ram, dst, length):
-        old = memory.read(piece.address, piece.length)
-        new = bytearray(piece.length)
+        old = memory.read(piece.address, piece.length) if operation.accumulates else b""
         size = min(block, piece.length)
         loaded = load(memory, (src + piece.offset) & MASK64, size)
-        if not descending:
-            _patch(loaded, (src + piece.offset) & MASK64, done)
-        new[:size] = operation.store(bytes(loaded), old[:size])
+        if done and not descending:
+            loaded = _patched(loaded, (src + piece.offset) & MASK64, done)
+        blocks = [operation.store(loaded, old[:size])]
         for at in range(size, piece.length, size):
             end = min(at + size, piece.length)
-            new[at:end] = operation.store(bytes(new[at - size : end - size]), old[at:end])
-        done.append(Write(piece.address, bytes(new), operation.rule))
+            blocks.append(operation.store(blocks[-1][: end - at], old[at:end]))
+        done.append(Write(piece.address, b"".join(blocks), operation.rule))
     return done
 
 
-def _patch(data: bytearray, address: int, writes: Iterable[Write]) -> None:
-    """Bring ``data``, loaded at ``address``, to what it is after ``writes``."""
+def _patched(loaded: bytes, address: int, writes: Iterable[Write]) -> bytes:
+    """What was ``loaded`` at ``address`` as it is after ``writes``."""
+    data = bytearray(loaded)
     for write in writes:
         for piece in pieces((Region(write.address, len(write.data)),), address, len(data)):
             start = piece.address - write.address
             data[piece.offset : piece.offset + piece.length] = write.data[start : start + piece.length]
+    return bytes(data)
 
 
 HYPERCALLS = (

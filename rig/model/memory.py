@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from rig.model.environment import Region
 
 PAGE = 0x10000
+#: a page that was never written
+ZEROS = bytes(PAGE)
 
 
 class Memory:
@@ -44,14 +46,10 @@ class Memory:
         if self._whole and at + length <= PAGE and (known := self._pages.get(number)) is not None:
             return bytes(known[at : at + length])
         self._check(address, length)
-        data = bytearray(length)
-        done = 0
-        for page, offset, size in self._pieces(address, length):
-            held = self._pages.get(page)
-            if held is not None:
-                data[done : done + size] = held[offset : offset + size]
-            done += size
-        return bytes(data)
+        return b"".join(
+            memoryview(self._pages.get(page, ZEROS))[offset : offset + size]
+            for page, offset, size in self._pieces(address, length)
+        )
 
     def write(self, address: int, data: bytes) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
@@ -61,9 +59,13 @@ class Memory:
             return
         self._check(address, len(data))
         done = 0
+        view = memoryview(data)
         for page, offset, size in self._pieces(address, len(data)):
-            held = self._pages.setdefault(page, bytearray(PAGE))
-            held[offset : offset + size] = data[done : done + size]
+            if size == PAGE:
+                self._pages[page] = bytearray(view[done : done + size])
+            else:
+                held = self._pages.setdefault(page, bytearray(PAGE))
+                held[offset : offset + size] = view[done : done + size]
             done += size
 
     def extents(self) -> Iterable[tuple[int, int]]:

@@ -55,7 +55,7 @@ BUFFERS: Mapping[str, Written] = {
 
 def _text(state: State, address: int) -> str | None:
     """The string at ``address``; ``None`` where none ends within :data:`NAME` bytes of memory."""
-    data = bytes(load(state.memory, address, NAME))
+    data = load(state.memory, address, NAME)
     end = data.find(b"\0")
     return None if end < 0 or not in_ram(state, address, end + 1) else data[:end].decode("latin-1")
 
@@ -73,14 +73,14 @@ def _expect(registers: Mapping[str, int], state: State) -> Expectation:
     if "x-vof=on" not in ",".join(state.environment.options.options).split(","):
         return Expectation("H_VOF_CLIENT", (returns(H_FUNCTION, PRIVATE),), {"block": block}, footprint=())
     refused = returns(H_PARAMETER, PRIVATE, "refused")
-    header = bytes(load(state.memory, block, 4 * HEADER))
+    header = load(state.memory, block, 4 * HEADER)
     service, nargs, nret = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4, 8))
     name = _text(state, service)
     arguments = {"block": block, "nargs": nargs, "nret": nret}
     whole = in_ram(state, block, 4 * HEADER) and nargs + nret <= MOST
     if not whole or name is None or not in_ram(state, block, 4 * (HEADER + nargs + nret)):
         return Expectation("H_VOF_CLIENT", (refused,), arguments, frozenset({"bad-array"}))
-    data = bytes(load(state.memory, block + 4 * HEADER, 4 * nargs))
+    data = load(state.memory, block + 4 * HEADER, 4 * nargs)
     args = [int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 4)]
     rets = block + 4 * (HEADER + nargs)
     cells = tuple(

@@ -134,28 +134,48 @@ def moved(route: str, to: str = "same") -> Play:
     return carried(Host(MOVE, {"route": route, "to": to}))
 
 
-def there_and_back(stage: Stage) -> Playing:
-    """Saved, changed, brought back, asked; and all of it once more from the same snapshot."""
-    yield list(first(stage))
-    yield Host(SAVE)
-    for _ in range(2):
-        yield list(other())
-        yield Host(LOAD)
-        yield list(asked())
+def there_and_back(times: int) -> Play:
+    """Saved; then changed, brought back and asked, so often from the same snapshot."""
+
+    def play(stage: Stage) -> Playing:
+        yield list(first(stage))
+        yield Host(SAVE)
+        for _ in range(times):
+            yield list(other())
+            yield Host(LOAD)
+            yield list(asked())
+
+    return play
 
 
-snapshot = named("snapshot", "a snapshot brings back everything as it was", PLAIN, there_and_back)
+def memory_only(stage: Stage) -> Playing:
+    """RAM and NVRAM saved, changed, brought back; few calls, for each looks at a copy of all RAM."""
+    yield [
+        Seed(DATA, FOUR_BYTES * 1024),
+        Rtas("nvram-store", (0x1234, DATA, 4096), 2),
+        Call(H_LOGICAL_MEMOP, (SPACE, DATA, 3, 512, 0)),
+        Host(SAVE),
+        Seed(DATA, bytes(4096)),
+        Rtas("nvram-store", (0x1230, DATA, 4096), 2),
+        Call(H_LOGICAL_MEMOP, (SPACE, DATA, 3, 512, 0)),
+        Host(LOAD),
+        Rtas("nvram-fetch", (0x1000, FETCHED, 8192), 2),
+        Call(H_LOGICAL_MEMOP, (0x1A0_0000, SPACE, 3, 512, 0)),
+    ]
+
+
+snapshot = named("snapshot", "a snapshot brings back everything as it was", PLAIN, there_and_back(2))
 snapshot_virtio = named(
     "snapshot-virtio",
     "a snapshot brings back everything as it was, with virtio devices",
     VIRTIO,
-    there_and_back,
+    there_and_back(2),
 )
 unmapped = named(
     "snapshot-unmapped",
-    "a snapshot brings back everything where RAM is QEMU's own",
+    "a snapshot brings back RAM and NVRAM where RAM is QEMU's own",
     replace(PLAIN, mapping=False, memory=256),
-    there_and_back,
+    memory_only,
 )
 by_file = named("file", "everything goes through a file into another QEMU", PLAIN, moved("file"))
 by_file_virtio = named(

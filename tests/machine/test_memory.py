@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from rig.machine.memory import PAGE, Anonymous, Mapped
+from rig.machine.memory import CHUNK, PAGE, Anonymous, Mapped
 
 SIZE = 1 << 29
 
@@ -47,6 +47,17 @@ def test_clearing_makes_all_of_it_a_hole(file: Anonymous) -> None:
     memory.clear()
     assert memory.read(0, 3) == bytes(3)
     assert list(memory.extents()) == []
+
+
+def test_pages_of_zero_become_holes_and_others_stay(file: Anonymous) -> None:
+    memory = Mapped(file, SIZE)
+    memory.write(CHUNK - 2 * PAGE, bytes(5 * PAGE))
+    memory.write(CHUNK - PAGE, b"abc")
+    memory.write(CHUNK + PAGE + 7, b"d")
+    memory.trim()
+    assert list(memory.extents()) == [(CHUNK - PAGE, PAGE), (CHUNK + PAGE, PAGE)]
+    assert memory.read(CHUNK - PAGE, 3) == b"abc"
+    assert memory.read(CHUNK + PAGE, PAGE) == bytes(7) + b"d" + bytes(PAGE - 8)
 
 
 @pytest.mark.parametrize(("address", "length"), [(SIZE, 1), (SIZE - 1, 2), (-1, 1)])

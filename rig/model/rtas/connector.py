@@ -231,7 +231,7 @@ def _configure(request: Request) -> tuple[Reply, ...]:
     state = request.state
     if address % PAGE or extent or not in_ram(state, address, PAGE):
         return _astray(request, address, extent)
-    area = bytes(load(state.memory, address, PAGE))
+    area = load(state.memory, address, PAGE)
     connector = state.of(Connectors).by_index.get(_cells(area)[0])
     scratch = (Scratch(address, PAGE, AREA),)
 

@@ -166,7 +166,7 @@ def _reply(
     """An event of ``among`` is told in ``room`` bytes."""
 
     def settle(_: Outcome) -> None:
-        events.told(among, bytes(load(state.memory, buffer.address, room)))
+        events.told(among, load(state.memory, buffer.address, room))
 
     visible = in_ram(state, buffer.address, room)
     return Reply(
