@@ -191,8 +191,9 @@ class MachineOptions:
     translation: Literal["off", "hash", "radix"] = "off"
     #: whether QEMU stays when the guest has shut down (``-no-shutdown``)
     no_shutdown: bool = True
-    #: what makes the calls: the agent, or the build's own firmware at its prompt
-    firmware: Literal["agent", "slof"] = "agent"
+    #: what the machine starts: the agent, which makes the calls; SLOF, which makes them at its prompt; or the
+    #: firmware of ``x-vof=on``, which puts RTAS into memory and starts the agent as its client
+    firmware: Literal["agent", "slof", "vof"] = "agent"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from rig.check import deviations as known_deviations
 from rig.check import verdict
 from rig.check.judge import Judge, Judged, Judgement
-from rig.machine.build import Build, devices
+from rig.machine.build import Build, devices, release
 from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
 from rig.machine.translation import translatable
@@ -72,12 +72,24 @@ def unmet(scenario: Scenario, build: Build, builds: Sequence[Build] = ()) -> str
             return f"this build has no device {', '.join(missing)}"
     if not translatable(scenario.machine.translation, scenario.machine.cpu):
         return f"{scenario.machine.cpu} has no {scenario.machine.translation} translation"
-    if scenario.machine.machine not in build.machine_types:
-        return f"this build has no machine type {scenario.machine.machine}"
+    if scenario.machine.machine.split(",")[0] not in build.machine_types:
+        return _typeless(scenario.machine.machine, build)
     if needs.newer and newer(scenario, builds) is None:
         machine = scenario.machine.machine
         return f"needs a second build, QEMU {needs.newer} with the machine type {machine}: add --qemu PATH"
     return ""
+
+
+def _typeless(machine: str, build: Build) -> str:
+    """Why a build does not have a machine type."""
+    here = sorted(filter(None, map(release, build.machine_types)))
+    wanted = release(machine)
+    reason = ""
+    if here and wanted and wanted > here[-1]:
+        reason = f": it is too new, the last one here is pseries-{dotted(here[-1])}"
+    elif here and wanted and wanted < here[0]:
+        reason = f": it is too old, the first one here is pseries-{dotted(here[0])}"
+    return f"this build has no machine type {machine}{reason}"
 
 
 class Runner:

@@ -85,9 +85,10 @@ class Vocabulary:
 
     def _address(self, rng: random.Random, bits: int, own: Sequence[int]) -> int:
         roll = rng.random()
-        if roll < 0.75:
+        if roll < 0.95:
             return rng.choice(own) + (rng.choice((1, 2, 4, 8, 0x3F, 0x40)) if rng.random() < 0.3 else 0)
-        value = rng.choice(self.limits) if roll < 0.95 else edge(rng, bits)
+        # Calls that meet at one limit cannot share a batch.
+        value = rng.choice(self.limits) if roll < 0.97 else edge(rng, bits)
         # The agent's own memory is no place to write: what then fails is the rig.
         return value % (1 << bits) if value % (1 << bits) >= AGENT.end else rng.choice(own)
 

@@ -2,6 +2,7 @@
 
 Seed and number fix a program for a machine with a given device tree.  A program is made of *chunks*: a value
 that an earlier call returned is only used in a later chunk, so that the calls of a chunk can share a batch.
+What cannot share one is left for the end of its chunk.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from rig.model.environment import Environment
 from rig.model.hypercall import Argument, Hypercall, Kind
 from rig.model.rtas import SERVICES
 from rig.model.rtas.service import Service
+from rig.model.update_dt import H_UPDATE_DT
+from rig.model.vof import H_VOF_CLIENT
 from rig.program import H_RTAS, Call, Host, Ref, Rtas, Seed, Step, Value
 
 #: calls of one chunk at most
-CHUNK = 256
+CHUNK = 512
 #: parameter blocks stand this far apart: block, and canaries around it
 STRIDE = 0x400
 BLOCKS = 0x0090_0000
@@ -33,6 +36,25 @@ BUFFER = 0x1000
 FINAL = frozenset({"power-off", "system-reboot", "ibm,os-term", "ibm,suspend-me", "stop-self"})
 #: services that may leave QEMU in a state in which a later call ends it: a chunk of their own
 FRAGILE = frozenset({"ibm,create-pe-dma-window"})
+#: services that keep no state: only these leave the model certain where their status cannot be seen
+STATELESS = frozenset(
+    {
+        "get-time-of-day",
+        "ibm,configure-pe",
+        "ibm,get-config-addr-info2",
+        "ibm,get-xive",
+        "ibm,read-pci-config",
+        "ibm,read-slot-reset-state2",
+        "ibm,set-eeh-option",
+        "ibm,set-slot-reset",
+        "ibm,slot-error-detail",
+        "query-cpu-stopped-state",
+        "quiesce",
+        "read-pci-config",
+    }
+)
+#: hypercalls that cannot share a batch
+SOLE = frozenset({H_UPDATE_DT, H_VOF_CLIENT})
 #: outputs that are worth passing on, by their names in the description
 RETURNED = {
     "liobn": Kind.LIOBN,
@@ -48,15 +70,19 @@ HOST = (Host("system_powerdown"),)
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How often a program has what; ``alone`` is the share of calls that cannot share a batch."""
+    """How often a program has what; ``alone`` is the share of calls that cannot share a batch.
 
-    alone: float = 0.12
+    ``shared`` is the share of addresses in memory that calls have in common.
+    """
+
+    alone: float = 0.002
     hypercalls: float = 0.08
     odd_shape: float = 0.04
-    odd_block: float = 0.01
+    odd_block: float = 0.002
     unknown: float = 0.01
     returned: float = 0.3
-    host: float = 0.002
+    shared: float = 0.004
+    host: float = 0.0005
     final: float = 0.25
 
 
@@ -98,9 +124,10 @@ class Programs:
         self._ram_end = environment.ram[-1].end
         self._final = [service for service in listed if service.name in FINAL]
         usual = [service for service in listed if service.name not in FINAL]
-        self._together = [service for service in usual if service.buffers is not None]
-        self._alone = [service for service in usual if service.buffers is None]
-        self._hypercalls = [] if only else [one for one in registry if one.opcode != H_RTAS]
+        self._alone = [one for one in usual if one.buffers is None or one.name in FRAGILE]
+        self._together = [one for one in usual if one not in self._alone]
+        self._hypercalls = [] if only else [one for one in registry if one.opcode not in SOLE | {H_RTAS}]
+        self._sole = [] if only else [one for one in registry if one.opcode in SOLE]
 
     def chunks(self, number: int, calls: int) -> Iterator[tuple[Step, ...]]:
         """Program ``number``, cut to ``calls`` calls."""
@@ -108,37 +135,42 @@ class Programs:
         yield (Seed(SHARED, making.rng.randbytes(POOL)),)
         ends = bool(self._final) and making.rng.random() < self._shares.final
         while making.count < calls:
-            chunk: list[Step] = []
-            room = min(CHUNK, calls - making.count)
-            for slot in range(room):
-                last = ends and making.count == calls - 1
-                step = self._final_call(making) if last else self._step(making, slot)
-                if isinstance(step, Rtas) and step.service in FRAGILE:
-                    yield tuple(chunk)
-                    yield (step,)
-                    chunk = []
+            together: list[Step] = []
+            alone: list[Step] = []
+            for slot in range(min(CHUNK, calls - making.count)):
+                if ends and making.count == calls - 1:
+                    alone.append(self._final_call(making))
+                elif making.rng.random() < self._shares.alone + self._shares.host:
+                    alone.append(self._apart(making, slot))
                 else:
-                    chunk.append(step)
+                    together.append(self._step(making, slot))
                 making.count += 1
-            yield tuple(chunk)
+            yield tuple(together)
+            yield from ((step,) for step in alone)
             for kind, reference in making.fresh:
                 making.known.setdefault(kind, []).append(reference)
             making.fresh.clear()
 
     def _step(self, making: _Making, slot: int) -> Step:
+        """A call that can share a batch."""
         rng, shares = making.rng, self._shares
         roll = rng.random()
-        if roll < shares.host:
-            return rng.choice(HOST)
-        roll -= shares.host
         if self._hypercalls and roll < shares.hypercalls:
             return self._hypercall(making, rng.choice(self._hypercalls), slot)
-        roll -= shares.hypercalls
-        if roll < shares.unknown:
+        if roll < shares.hypercalls + shares.unknown:
             return self._unknown(making, slot)
-        alone = rng.random() < shares.alone
-        services = (self._alone if alone else self._together) or self._together or self._alone
-        return self._rtas(making, rng.choice(services), slot)
+        return self._rtas(making, rng.choice(self._together or self._alone), slot)
+
+    def _apart(self, making: _Making, slot: int) -> Step:
+        """What cannot share a batch."""
+        rng, shares = making.rng, self._shares
+        calls: list[Service | Hypercall] = [*self._alone, *self._sole]
+        if not calls or rng.random() * (shares.alone + shares.host) < shares.host:
+            return rng.choice(HOST)
+        chosen: Service | Hypercall = rng.choice(calls)
+        if isinstance(chosen, Hypercall):
+            return self._hypercall(making, chosen, slot)
+        return self._rtas(making, chosen, slot)
 
     def _final_call(self, making: _Making) -> Step:
         return self._rtas(making, making.rng.choice(self._final), 0)
@@ -149,8 +181,7 @@ class Programs:
         args = self._arguments(making, service.arguments[:nargs], 32, slot)
         block = BLOCKS + slot * STRIDE
         announced: int | None = None
-        # Where the status cannot be seen, only a service that keeps no state leaves the model certain.
-        stateless = service.buffers is not None
+        stateless = service.name in STATELESS
         if rng.random() < self._shares.odd_block:
             ends = (self._ram_end - 12, self._ram_end - 4 * (3 + nargs)) if stateless else ()
             block = rng.choice((*ends, block + 4, block + 1))
@@ -192,11 +223,11 @@ class Programs:
                 values.append(self._vocabulary.draw(rng, argument.kind, bits, own))
         return tuple(values)
 
-    @staticmethod
-    def _own(rng: random.Random, slot: int) -> tuple[int, ...]:
+    def _own(self, rng: random.Random, slot: int) -> tuple[int, ...]:
         """Addresses for a call: mostly its own buffer, now and then memory that others use too."""
-        own = BUFFERS + slot * BUFFER
-        return (own, own, own, SHARED + rng.randrange(POOL) & ~7)
+        if rng.random() < self._shares.shared:
+            return (SHARED + rng.randrange(POOL) & ~7,)
+        return (BUFFERS + slot * BUFFER,)
 
 
 __all__ = ["USUAL", "Programs", "Shares"]

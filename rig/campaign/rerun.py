@@ -59,14 +59,14 @@ class Rerun:
             subject.ring(parity, calls)
             ending = subject.wait(Deadline(PATIENCE))
             if ending != "returned":
-                return Traces(report=subject.sanitized(), ending=ending)
+                return Traces(report=subject.health.sanitized(), ending=ending)
             seen = verification.run(*subject.results(parity, calls), subject.arena(parity), subject.edge)
             try:
                 events = frozenset(event.name for event in subject.events())
             except Timeout:
-                return Traces(report=subject.sanitized(), answered=False)
+                return Traces(report=subject.health.sanitized(), answered=False)
             kinds = frozenset(one.kind for one in seen)
-            return Traces(kinds, tuple(subject.strays(parity)), subject.sanitized(), events)
+            return Traces(kinds, tuple(subject.strays(parity)), subject.health.sanitized(), events)
         finally:
             subject.close()
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rig.campaign.engine import Finding, Report
+from rig.campaign.health import GROWTH, Health
 from rig.campaign.programs import USUAL, Programs, Shares
 from rig.campaign.shrink import shrink
 from rig.check import deviations as known
@@ -29,11 +30,14 @@ from rig.scenario.errors import BadScenario
 from rig.scenario.script import Playing, Scenario, Stage
 
 #: calls of one program
-SIZE = 2048
+SIZE = 1 << 14
 #: seconds a machine may take to be ready
 START = 30.0
 #: seconds for making one finding small
 SHRINKING = 60.0
+
+#: the signature of a QEMU whose own memory grows
+GREW = "machine/growth"
 
 #: devices for the services to be called on: a bridge, functions with MSI and MSI-X, a virtual device
 OPTIONS = MachineOptions(
@@ -67,6 +71,7 @@ class Stateful:
         options: MachineOptions = OPTIONS,
         registry: dispatch.Registry | None = None,
         shrinking: float = SHRINKING,
+        growth: int = GROWTH,
     ) -> None:
         self.batch_size = size
         self._build, self._seed, self._options = build, seed, options
@@ -74,6 +79,8 @@ class Stateful:
         self._registry = registry or dispatch.installed()
         self._known = known.Deviations(known.load() if deviations is None else deviations, build.version)
         self._shrinking = shrinking
+        self._growth = growth
+        self._health: Health | None = None
         self._pool = Pool()
         self._programs: Programs | None = None
         self._found: set[str] = set()
@@ -116,6 +123,14 @@ class Stateful:
                 self._found.add(signature)
                 steps = self._small(played.executed, signature)
                 findings.append(self._described(signature, played.error, steps, number))
+        for signature, words in played.symptoms.items():
+            mismatches[signature] += 1
+            if signature not in self._found:
+                self._found.add(signature)
+                # What grew may have grown by all of the program.
+                grew = signature == GREW
+                steps = tuple(played.executed) if grew else self._small(played.executed, signature)
+                findings.append(self._described(signature, words, steps, number))
         seconds = time.monotonic() - began
         return Report(
             number,
@@ -133,6 +148,9 @@ class Stateful:
     def _play(self, chunks: Chunks) -> Played:
         """Play a program on a machine as after a start; raises :class:`MachineError` when there is none."""
         machine = self._fresh()
+        if self._health is None or self._health.machine is not machine:
+            self._health = Health(machine)
+            self._health.grown()
         played = Played(self._known)
         judge = Judge(machine, Model(machine.environment, self._revision, self._registry), played.observe)
 
@@ -149,7 +167,11 @@ class Stateful:
             played.error, played.failure = str(error), type(error).__name__
         finally:
             played.judgement = judge.result
-            if not keep:
+            if report := self._health.sanitized():
+                played.symptoms["machine/sanitizer"] = report
+            if (grown := self._health.grown()) > self._growth:
+                played.symptoms[GREW] = f"QEMU grew by {grown >> 20} MiB of its own"
+            if not keep or played.symptoms:
                 self._pool.discard(machine)
         return played
 
@@ -194,6 +216,7 @@ class Stateful:
         if played is None:
             return frozenset()
         broken = {one.signature for one in played.violations if self._known.explain(one) is None}
+        broken |= played.symptoms.keys()
         return frozenset(broken | ({f"machine/{played.failure}"} if played.failure else set()))
 
     def _violations(self, steps: Program) -> Sequence[Violation]:
@@ -219,6 +242,8 @@ class Played:
         self.judgement = Judgement()
         #: why the machine did not answer, and the kind of error
         self.error = self.failure = ""
+        #: what else was wrong with QEMU, in words by signature
+        self.symptoms: dict[str, str] = {}
         #: whether a later call may end QEMU for a reason that is known
         self.fragile = False
         #: whether a service may have changed what a reset keeps although the model does not know

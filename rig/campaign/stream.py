@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from rig.campaign.batch import Batch, draw, pool
 from rig.campaign.engine import Report
 from rig.campaign.examiner import Examined, Examiner, Explanation
+from rig.campaign.health import GROWTH
 from rig.campaign.mix import DEFAULT, Mix
 from rig.campaign.rerun import Rerun, Shows
 from rig.campaign.subject import Subject
@@ -35,8 +36,6 @@ SLOW_PATIENCE = 1800.0
 #: batches from one look at all of memory, the monitor and QEMU itself to the next; odd, so that the arenas
 #: take turns
 LOOK = 15
-#: bytes that QEMU itself may grow; translated code is a part of it
-GROWTH = 256 << 20
 #: calls that are kept of a batch at which that was seen
 GROWING = 64
 
@@ -181,7 +180,7 @@ class Stream:
         if strays := list(subject.strays(parity)):
             words = f"stray write: {strays[0]:#x} is in the cell of no call"
             self._blame(lambda traces: bool(traces.strays), words, result)
-        if report := subject.sanitized():
+        if report := subject.health.sanitized():
             self._blame(lambda traces: bool(traces.report), f"sanitizer: {report}", result)
         try:
             events = frozenset(event.name for event in subject.events())
@@ -191,7 +190,7 @@ class Stream:
         if events:
             words = f"event: {', '.join(sorted(events))}"
             self._blame(lambda traces: bool(events & traces.events), words, result)
-        grown = subject.grown()
+        grown = subject.health.grown()
         if grown > self._growth:
             self._growth = 2 * grown
             batch, words = (

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from rig.campaign.batch import Batch
+from rig.campaign.health import Health
 from rig.campaign.layout import ARENA, ARENAS, EDGE, Layout
 from rig.check.judge import RIG_OWNED
 from rig.check.memory_diff import adopt, differences
@@ -28,8 +28,6 @@ from rig.program import H_LOGICAL_MEMOP, Call, Ending, Event, MachineOptions
 
 #: seconds that a machine may take to be ready
 START = 30.0
-#: what a sanitizer's report has in it
-SANITIZERS = ("Sanitizer", "runtime error:")
 #: vectors written at once
 AT_ONCE = 2048
 
@@ -67,8 +65,7 @@ class Subject:
             self._ignored = sorted((*RIG_OWNED, *free))
             self.bell: Doorbell = starting.enter_context(self.machine.freely())
             self._life = starting.pop_all()
-        self._resident = 0
-        self._reported = 0
+        self.health = Health(self.machine)
 
     def close(self) -> None:
         """End the machine.  May be called twice."""
@@ -155,28 +152,6 @@ class Subject:
     def events(self) -> tuple[Event, ...]:
         """QMP events since the last look; raises :class:`MachineError` when the monitor does not answer."""
         return self.bell.events()
-
-    def sanitized(self) -> str:
-        """The first line of a sanitizer's report that is new, if any."""
-        log = self.machine.logs["stderr.log"]
-        size = log.stat().st_size
-        if size <= self._reported:
-            return ""
-        with log.open("rb") as stream:
-            stream.seek(self._reported)
-            text = stream.read(1 << 16).decode(errors="replace")
-        self._reported = size
-        return next((line for line in text.splitlines() if any(word in line for word in SANITIZERS)), "")
-
-    def grown(self) -> int:
-        """Bytes of QEMU's own memory, guest RAM aside, beyond what it had at the first look."""
-        try:
-            memory = psutil.Process(self.machine.pid).memory_info()
-        except psutil.NoSuchProcess:
-            return 0
-        own = memory.rss - memory.shared
-        self._resident = self._resident or own
-        return int(own - self._resident)
 
 
 def _meaning(machine: Machine) -> Meaning:

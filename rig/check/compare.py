@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from rig.check.memory_diff import Difference, adopt, differences, unequal
+from rig.check.memory_diff import Difference, Standing, adopt, differences, unequal
 from rig.check.violation import Reporter, Violation
+from rig.machine.registers import Record
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.program import Event, Outcome
 from rig.target import GuestMemory
@@ -28,7 +29,8 @@ class Comparison:
     """Compares steps one after another against one model memory and one observed memory.
 
     ``ignored`` are the (start, end) ranges that belong to the rig: mailbox and batch area.  ``late`` names
-    events of earlier steps that may come at any time.
+    events of earlier steps that may come at any time.  What is observed is read once: whoever lets the guest
+    run must say so (:meth:`Standing.forget`).
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Comparison:
     ) -> None:
         self.late = late
         self.model = model
-        self.observed = observed
+        self.observed = Standing(observed)
         self.ignored = tuple(sorted(ignored))
 
     def step(self, expectation: Expectation, outcome: Outcome, step: int) -> tuple[Case, list[Violation]]:
@@ -151,8 +153,7 @@ def _registers(case: Case, outcome: Outcome, report: Reporter) -> None:
                 name, name, expected=str(permitted), observed=f"{value:#x}", value=value, rule=case.rule
             )
     registers = outcome.registers
-    changed = [name for name, before in outcome.before.items() if registers.get(name, before) != before]
-    for name in changed:
+    for name in _changed(outcome.before, registers):
         if name in case.registers or name in VOLATILE:
             continue
         before, after = outcome.before[name], registers[name]
@@ -166,6 +167,13 @@ def _registers(case: Case, outcome: Outcome, report: Reporter) -> None:
                 value=after,
                 rule="LoPAR 14.5.3",
             )
+
+
+def _changed(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """The registers that do not hold what they held, of those that are seen before and after."""
+    if isinstance(before, Record) and isinstance(after, Record):
+        return before.changed(after)
+    return [name for name, value in before.items() if after.get(name, value) != value]
 
 
 def _fits(expected: ExpectedEvent, seen: Event) -> bool:

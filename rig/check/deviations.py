@@ -19,7 +19,8 @@ from rig.versions import within
 
 SEVERITIES = ("documentation", "semantic", "memory-safety", "availability")
 _ENTRY_KEYS = {"id", "summary", "citation", "versions", "severity", "scenario", "match"}
-_MATCH_KEYS = {"check", "call", "facts", "without", "observed", "arguments"}
+_OPTIONAL_KEYS = {"intermittent"}
+_MATCH_KEYS = {"check", "call", "facts", "without", "observed", "says", "arguments"}
 _BOUND_KEYS = {"min", "max", "equals", "mask"}
 
 
@@ -44,13 +45,17 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which violations a deviation explains; an empty field asks nothing."""
+    """Which violations a deviation explains; an empty field asks nothing.
+
+    ``says`` is part of what QEMU said: its answer, or its last words.
+    """
 
     check: str
     call: tuple[str, ...] = ()
     facts: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     observed: tuple[int, ...] = ()
+    says: str = ""
     arguments: Mapping[str, Bound] = field(default_factory=dict)
 
     def explains(self, violation: Violation) -> bool:
@@ -61,6 +66,7 @@ class Match:
             and self.facts <= violation.facts
             and not self.without & violation.facts
             and (not self.observed or violation.value in self.observed)
+            and any(self.says in text for text in (violation.text, violation.observed))
             and all(
                 name in violation.arguments and bound.holds(violation.arguments[name])
                 for name, bound in self.arguments.items()
@@ -70,7 +76,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """One known difference: the QEMU ``versions`` in the range have it, ``scenario`` shows it."""
+    """One known difference: the QEMU ``versions`` in the range have it, ``scenario`` shows it.
+
+    An ``intermittent`` one, which depends on how threads of QEMU meet, does not show each time.
+    """
 
     id: str
     summary: str
@@ -79,6 +88,12 @@ class Deviation:
     severity: str
     scenario: str
     match: tuple[Match, ...]
+    intermittent: bool = False
+
+    @property
+    def when(self) -> str:
+        """The versions, in words for a reader."""
+        return f"QEMU {self.versions}{', not each time' if self.intermittent else ''}"
 
     def concerns(self, version: Sequence[int]) -> bool:
         """Whether a QEMU of ``version`` lies in the range."""
@@ -108,8 +123,8 @@ class Deviations:
         return next((deviation for deviation in self.known if deviation.explains(violation)), None)
 
     def shown_by(self, scenario: str) -> tuple[Deviation, ...]:
-        """The deviations that ``scenario`` is named to show."""
-        return tuple(deviation for deviation in self.known if deviation.scenario == scenario)
+        """The deviations that ``scenario`` shows each time."""
+        return tuple(one for one in self.known if one.scenario == scenario and not one.intermittent)
 
 
 @cache
@@ -133,10 +148,13 @@ def _file(path: Path) -> list[Deviation]:
 
 def _entry(path: Path, entry: dict[str, object]) -> Deviation:
     where = f"{path}: deviation {entry.get('id', '?')}"
-    if set(entry) != _ENTRY_KEYS:
+    if set(entry) - _OPTIONAL_KEYS != _ENTRY_KEYS:
         raise BadDeviations(
             f"{where}: keys must be {', '.join(sorted(_ENTRY_KEYS))}, not {', '.join(sorted(entry))}"
         )
+    intermittent = entry.get("intermittent", False)
+    if not isinstance(intermittent, bool):
+        raise BadDeviations(f"{where}: intermittent is true or false")
     text = {key: str(entry[key]) for key in _ENTRY_KEYS - {"match"}}
     if text["severity"] not in SEVERITIES:
         raise BadDeviations(f"{where}: severity must be one of {', '.join(SEVERITIES)}")
@@ -147,7 +165,7 @@ def _entry(path: Path, entry: dict[str, object]) -> Deviation:
     matches = entry["match"]
     if not isinstance(matches, list) or not matches:
         raise BadDeviations(f"{where}: needs at least one [[deviation.match]]")
-    return Deviation(match=tuple(_match(where, one) for one in matches), **text)
+    return Deviation(match=tuple(_match(where, one) for one in matches), intermittent=intermittent, **text)
 
 
 def _match(where: str, entry: dict[str, object]) -> Match:
@@ -166,6 +184,7 @@ def _match(where: str, entry: dict[str, object]) -> Match:
         observed=tuple(
             int(value, 0) if isinstance(value, str) else value for value in _list(entry.get("observed", ()))
         ),
+        says=str(entry.get("says", "")),
         arguments={name: Bound(**bound) for name, bound in arguments.items()},
     )
 

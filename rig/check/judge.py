@@ -96,7 +96,6 @@ class _Pending:
     index: int
     step: Step
     call: Call
-    expectation: Expectation
     outcomes: list[Outcome]
     position: int
 
@@ -189,6 +188,7 @@ class Judge:
                 self._travelled(action.command)
             elif self.machine.environment.ram != self.model.state.environment.ram:
                 self.model.state.grow(self.machine.environment)
+        self._comparison.observed.forget()
         case, violations = self._comparison.step(expectation, outcome, self._index)
         violations += _answered(action, expectation, outcome, self._index)
         self._names.record(step, outcome, self.machine.memory)
@@ -199,6 +199,7 @@ class Judge:
         """Calls of several CPUs at once, which some order of them must explain, and routines."""
         parts = [part for part in step.parts if isinstance(part, Call | Run)]
         outcomes = self.machine.together(parts)
+        self._comparison.observed.forget()
         calls = {place: part for place, part in enumerate(parts) if isinstance(part, Call)}
         free = [touched for part in parts if isinstance(part, Run) for touched in part.touches]
         order = orders.explain(self.model, calls, outcomes, self.machine.memory, free)
@@ -218,6 +219,7 @@ class Judge:
         for address, length in free:
             adopt(self.model.memory, self.machine.memory, address, address + length)
         self.result.calls += len(calls)
+        self._settle(judged[:-1])
         self._conclude(judged)
         return replace(outcomes[-1], parts=tuple(outcomes))
 
@@ -259,41 +261,43 @@ class Judge:
         self.model.memory.write(address, seed.data)
 
     def _call(self, call: Call, step: Step, outcomes: list[Outcome], position: int) -> None:
-        expectation = self.model.expect(call)
-        granules = _granules(expectation.footprint)
-        alone = granules is None or bool(granules & self._touched)
+        granules = _granules(self.model.footprint(call))
+        alone = granules is None or not granules.isdisjoint(self._touched)
         if self._batch and (alone or self._batch[-1].call.cpu != call.cpu or len(self._batch) >= MAX_BATCH):
             self._flush()
             if not self.result.reusable:
                 return
-            expectation = self.model.expect(call)
-        self._batch.append(_Pending(self._index, step, call, expectation, outcomes, position))
+        self._batch.append(_Pending(self._index, step, call, outcomes, position))
         if granules is None or call.timeout is not None:
             self._flush()
         else:
             self._touched |= granules
 
     def _flush(self) -> None:
-        """Execute what has been gathered, and judge it."""
+        """Execute what has been gathered, and judge it call by call: what is expected of one depends on what
+        became of those before it.
+        """
         batch, self._batch = self._batch, []
         self._touched = set()
         if not batch or not self.result.reusable:
             return
         outcomes = self.machine.call([pending.call for pending in batch])
+        self._comparison.observed.forget()
         judged: list[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]] = []
         for pending, outcome in zip(batch, outcomes, strict=False):
             pending.outcomes[pending.position] = outcome
-            expectation = pending.expectation
+            self._settle(judged[-1:])
+            expectation = self.model.expect(pending.call)
             case, violations = self._comparison.step(expectation, outcome, pending.index)
             judged.append((pending.index, pending.call, outcome, expectation, case, violations))
-            self._names.record(pending.step, outcome, self.machine.memory)
+            self._names.record(pending.step, outcome, self._comparison.observed)
         self.result.calls += len(outcomes)
         self._conclude(judged)
 
     def _conclude(
         self, judged: Sequence[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]]
     ) -> None:
-        """Compare RAM after a batch, let the model settle where the build is, and keep what broke."""
+        """Compare RAM after a batch, let the model settle after its last step, and keep what broke."""
         ending = judged[-1][2].ending
         if ending == "reset":
             self.model.reset(self.machine.environment)
@@ -308,8 +312,8 @@ class Judge:
             )
             for index, _, _, _, _, violations in judged:
                 violations += [stray for stray in strays if stray.step == index]
+        self._settle(judged[-1:])
         for index, step, outcome, expectation, case, violations in judged:
-            self.model.settle(case, outcome)
             if isinstance(step, Call) or case.cells:  # system_wakeup lets a call return
                 self._count(expectation, case, outcome)
             entry = Judged(index, step, outcome, expectation, case, tuple(violations))
@@ -320,11 +324,18 @@ class Judge:
             if self._observe is not None:
                 self._observe(entry)
 
+    def _settle(
+        self, judged: Sequence[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]]
+    ) -> None:
+        """Let the model go where these steps took the build."""
+        for _, _, outcome, _, case, _ in judged:
+            self.model.settle(case, outcome)
+
     def _count(self, expectation: Expectation, case: Case, outcome: Outcome) -> None:
         code = outcome.registers.get("r3", 0)
         status = next((cell for cell in case.cells if cell.what.startswith("status")), None)
         if status is not None:
-            code = int.from_bytes(self.machine.memory.read(status.address, 4), "big", signed=True)
+            code = int.from_bytes(self._comparison.observed.read(status.address, 4), "big", signed=True)
         else:
             code -= (code >> 63) << 64
         name = expectation.call
@@ -342,7 +353,7 @@ def _succeeded(outcome: Outcome) -> bool:
 
 def owned(environment: Environment) -> tuple[tuple[int, int], ...]:
     """The ascending (start, end) ranges of RAM that are no business of a program's."""
-    if environment.options.firmware == "agent":
+    if environment.options.firmware != "slof":
         return RIG_OWNED
     return tuple((region.start, region.end) for region in environment.busy)
 

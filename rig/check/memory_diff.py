@@ -8,10 +8,49 @@ from dataclasses import dataclass
 from rig.target import GuestMemory
 
 CHUNK = 1 << 20
+#: bytes that :class:`Standing` reads at once
+PAGE = 1 << 14
 #: holes are not looked for in ranges of at most so many bytes, which must be RAM
 GRAIN = 1 << 12
 #: equal bytes between two differences that still belong to one run
 GAP = 8
+
+
+class Standing:
+    """Memory of a guest that stands still, kept by the page as it is read until :meth:`forget`.
+
+    It implements :class:`rig.target.GuestMemory` for many small reads.
+    """
+
+    def __init__(self, memory: GuestMemory) -> None:
+        self._memory = memory
+        self._pages: dict[int, bytes] = {}
+
+    def forget(self) -> None:
+        """The guest has run, or somebody has written."""
+        self._pages.clear()
+
+    def read(self, address: int, length: int) -> bytes:
+        """The bytes at ``address``; raises :class:`ValueError` outside RAM."""
+        number, at = divmod(address, PAGE)
+        if at + length > PAGE:
+            return self._memory.read(address, length)
+        page = self._pages.get(number)
+        if page is None:
+            try:
+                page = self._pages[number] = self._memory.read(address - at, PAGE)
+            except ValueError:  # RAM ends in this page
+                return self._memory.read(address, length)
+        return page[at : at + length]
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
+        self.forget()
+        self._memory.write(address, data)
+
+    def extents(self) -> Iterable[tuple[int, int]]:
+        """As of the memory itself."""
+        return self._memory.extents()
 
 
 @dataclass(frozen=True, slots=True)

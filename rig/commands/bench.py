@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rig.commands.common import RunError, find_builds, qemu_option
+from rig.commands.common import InvalidInput, RunError, find_builds, qemu_option
 
 if TYPE_CHECKING:
     from rig.bench.measurement import Measurement, Ratio
@@ -24,16 +24,31 @@ GROUPS = ("startup", "debugger", "hypercalls", "campaign")
     "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Readings of each quantity."
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write JSON here.")
-def command(groups: tuple[str, ...], qemus: tuple[str, ...], rounds: int, json_file: Path | None) -> None:
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also write a page of charts.",
+)
+def command(
+    groups: tuple[str, ...], qemus: tuple[str, ...], rounds: int, json_file: Path | None, folder: Path | None
+) -> None:
     """Measure GROUPS (all without any) on each build: medians, spread, and ratios of one run.
 
     startup and debugger: what the rig itself costs; hypercalls: what calls cost in the guest, by build, and
     the frame buffer of the founding patch; campaign: what judging costs a stream.
     """
+    from rig.bench import page
     from rig.bench.measurement import Ratio
     from rig.machine.errors import MachineError
     from rig.report.files import build_json, write_json
 
+    if folder is not None:
+        try:
+            page.check()
+            folder.mkdir(parents=True, exist_ok=True)
+        except (page.NoCharts, OSError) as error:
+            raise InvalidInput(str(error)) from error
     builds = find_builds(qemus)
     for index, build in enumerate(builds):
         click.echo(f"[{index}] QEMU {build.version_text}  {build.path}")
@@ -52,14 +67,16 @@ def command(groups: tuple[str, ...], qemus: tuple[str, ...], rounds: int, json_f
                 )
     except (MachineError, RuntimeError) as error:
         raise RunError(str(error)) from error
+    report = {
+        "schema": 1,
+        "builds": [build_json(build, "pseries", "") for build in builds],
+        "measurements": measurements,
+        "ratios": ratios,
+    }
     if json_file is not None:
-        report = {
-            "schema": 1,
-            "builds": [build_json(build, "pseries", "") for build in builds],
-            "measurements": measurements,
-            "ratios": ratios,
-        }
         write_json(json_file, report)
+    if folder is not None:
+        click.echo(f"report: {page.write(folder, report)}")
 
 
 def _measure(groups: Sequence[str], builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Ratio]:

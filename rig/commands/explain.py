@@ -59,9 +59,7 @@ def command(name: str) -> None:
         named = {call for match in deviation.match for call in match.call}
         # One that names no call is about every call that its scenario makes.
         if about in named or (deviation.scenario in scenarios and not named & every):
-            click.echo(
-                f"  {deviation.id} ({deviation.severity}, QEMU {deviation.versions}): {deviation.summary}"
-            )
+            click.echo(f"  {deviation.id} ({deviation.severity}, {deviation.when}): {deviation.summary}")
             click.echo(f"    {deviation.citation}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +16,9 @@ from rig.commands.common import InvalidInput, history_option
 
 if TYPE_CHECKING:
     from rig.history import Entry
+
+#: verdicts between which a result may change because a known deviation shows by chance
+PASSED = {"conforms", "deviates"}
 
 
 @click.command("history")
@@ -44,6 +47,7 @@ def command(name: str | None, history_file: Path | None, wanted: str, as_json: b
         if name is None:
             last = [one for one in history.last() if shown(one)]
             changed = [(old, new) for old, new in history.changes() if shown(new)]
+            first = history.first()
         else:
             is_deviation = name in {deviation.id for deviation in load()}
             found = history.of_deviation(name) if is_deviation else []
@@ -59,10 +63,12 @@ def command(name: str | None, history_file: Path | None, wanted: str, as_json: b
         pairs = [{"before": asdict(old), "after": asdict(new)} for old, new in changed]
         click.echo(json.dumps({"last": [asdict(one) for one in last], "changes": pairs}, indent=1))
     else:
-        click.echo("\n".join(_overview(last, changed)))
+        click.echo("\n".join(_overview(last, changed, first)))
 
 
-def _overview(last: Sequence[Entry], changed: Sequence[tuple[Entry, Entry]]) -> Iterable[str]:
+def _overview(
+    last: Sequence[Entry], changed: Sequence[tuple[Entry, Entry]], first: Collection[tuple[str, str, str]]
+) -> Iterable[str]:
     """Each build: when it ran last, the counts, and what changed."""
     for build, group in groupby(last, key=_build):
         entries = list(group)
@@ -70,10 +76,33 @@ def _overview(last: Sequence[Entry], changed: Sequence[tuple[Entry, Entry]]) -> 
         words = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
         yield f"{_when(entries[0])}  {entries[0].path}: {words}"
         mine = [(old, new) for old, new in changed if _build(new) == build]
+        kept = _kept(entries, mine)
+        by_chance = [
+            (old, new)
+            for old, new in mine
+            if {old.verdict, new.verdict} <= PASSED and _other(old, new) <= kept
+        ]
         for old, new in mine:
-            yield f"  {new.scenario}: {_verdict(old)} ({_when(old)}) -> {_verdict(new)}"
+            if (old, new) not in by_chance:
+                yield f"  {new.scenario}: {_verdict(old)} ({_when(old)}) -> {_verdict(new)}"
+        if by_chance:
+            names = sorted({name for pair in by_chance for name in _other(*pair)})
+            yield f"  not in the same scenarios, but seen in both runs: {', '.join(names)}"
         if not mine:
-            yield "  nothing changed since the run before"
+            yield "  its first run" if build in first else "  nothing changed since the run before"
+
+
+def _kept(entries: Sequence[Entry], changed: Sequence[tuple[Entry, Entry]]) -> set[str]:
+    """The deviations that a build has shown in its last run, and before."""
+    now = {name for entry in entries for name in entry.deviations}
+    same = {entry.scenario for entry in entries} - {new.scenario for _, new in changed}
+    before = {name for entry in entries if entry.scenario in same for name in entry.deviations}
+    return now & (before | {name for old, _ in changed for name in old.deviations})
+
+
+def _other(old: Entry, new: Entry) -> set[str]:
+    """The deviations that one of two results has: some show by chance."""
+    return {*old.deviations} ^ {*new.deviations}
 
 
 def _scenario(entries: Iterable[Entry]) -> Iterable[str]:
@@ -92,8 +121,9 @@ def _deviation(entries: Iterable[Entry], name: str) -> Iterable[str]:
         mine = [entry for entry in group if entry.verdict not in ("skipped", "error")]
         if mine:
             count = sum(name in entry.deviations for entry in mine)
-            word = f"shows in {count} of {len(mine)}" if count else f"does not show in {len(mine)}"
-            yield f"{_when(mine[0])}  {word} scenarios  {mine[0].path}"
+            word = f"shows in {count} of" if count else "does not show in"
+            plural = "s" if len(mine) > 1 else ""
+            yield f"{_when(mine[0])}  {word} {len(mine)} scenario{plural}  {mine[0].path}"
 
 
 def _build(entry: Entry) -> tuple[str, str, str]:

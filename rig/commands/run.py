@@ -127,13 +127,19 @@ def begin_history(file: Path) -> History:
 
 
 def check_options(builds: list[Build], machine: str | None, cpu: str | None) -> None:
-    """Refuse a CPU model or machine type that no build knows; raises :class:`InvalidInput`."""
-    from rig.machine.build import cpus
+    """Refuse a CPU model that a build does not know, and a name that no machine type has.
+
+    A machine type of another release is none of that: what would run on it is skipped.  Raises
+    :class:`InvalidInput`.
+    """
+    from rig.machine.build import cpus, release
 
     for build in builds:
         if cpu is not None and cpu.split(",")[0] not in (known := cpus(build)):
             raise InvalidInput(f"{build.path} knows no CPU {cpu}; it knows {', '.join(sorted(known))}")
-    if machine is not None and not any(machine.split(",")[0] in build.machine_types for build in builds):
+    if machine is None or release(machine):
+        return
+    if not any(machine.split(",")[0] in build.machine_types for build in builds):
         known_types = sorted(
             {one for build in builds for one in build.machine_types if one.startswith("pseries")}
         )

@@ -20,15 +20,16 @@ from rig.commands.common import InvalidInput, RunError, find_builds, qemu_option
 def command(arguments: tuple[str, ...], qemus: tuple[str, ...], memory: int, seconds: float) -> int:
     """Judge the calls of SLOF's boot with a VGA device, or of the guest that QEMU's ARGUMENTS start.
 
-    SLOF is watched up to its prompt, another guest until it ends or the time is over.  Calls of RTAS are
-    judged in full; of other hypercalls only the arguments are seen, and it is judged whether the contract
-    permits them.
+    ARGUMENTS follow --, as in: rig watch -- -kernel IMAGE.  SLOF is watched up to its prompt, another guest
+    until it ends or the time is over, twice: the first time shows where it calls RTAS from.  Calls of RTAS
+    are judged in full; of other hypercalls only the arguments are seen, and it is judged whether the
+    contract permits them.
     """
     from rig.check.deviations import Deviations, load
     from rig.check.verdict import decide
     from rig.machine.errors import MachineError
     from rig.program import MachineOptions
-    from rig.watch import LISTED, watch
+    from rig.watch import LISTED, how, watch
 
     builds = find_builds(qemus)
     if len(builds) != 1:
@@ -44,8 +45,7 @@ def command(arguments: tuple[str, ...], qemus: tuple[str, ...], memory: int, sec
     opinion = decide("watch", seen.violations, Deviations(load(), build.version))
     click.echo(f"QEMU {build.version_text}: watched until {seen.ended}")
     for name, count in seen.calls.most_common():
-        how = "counted only, the model does not know it" if name in seen.unknown else "arguments judged"
-        click.echo(f"  {count:>7}  {name}: {'judged in full, see below' if name == 'H_RTAS' else how}")
+        click.echo(f"  {count:>7}  {name}: {how(name, seen)}")
     for (service, status), count in sorted(seen.rtas.items()):
         click.echo(f"  {count:>7}  {service}: status {status}")
     judged, made = sum(seen.rtas.values()), seen.calls["H_RTAS"]

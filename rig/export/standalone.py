@@ -76,6 +76,8 @@ def export(scenario: Scenario, build: Build, folder: Path) -> Exported:
 def _refuse(scenario: Scenario) -> None:
     if scenario.machine.smp.split(",")[0] not in ("1", "cpus=1"):
         raise CannotExport("the program needs more than one CPU, and the image runs on one")
+    if scenario.machine.firmware != "agent":
+        raise CannotExport("the program is for a build's own firmware, whose place the image takes")
     if scenario.needs:
         raise CannotExport(f"the program looks at the machine from outside ({', '.join(scenario.needs)})")
 

@@ -9,9 +9,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from rig.machine.errors import AgentError, LaunchError
+from rig.machine.registers import ARGUMENTS, FULL_SIZE, NAMES, TEMPLATE, Endian, Record, put
 from rig.model.environment import Region
 from rig.program import Call, Run
 from rig.resources import image_root
@@ -45,52 +45,17 @@ TABLES = 0x7C0000
 REGION = Region(0, 0x800000)
 
 LEAN_SIZE = 80
-FULL_SIZE = 2048
+#: where the registers of a lean vector stand in a full one
+LEAN_AT = 8 * 3
 
-MASK64 = (1 << 64) - 1
 MSR_LE = 1
 #: SF, VEC, VSX and FP: what the agent adds to the MSR that it was entered with
 MSR_AGENT = 1 << 63 | 0x0280_2000
 
 READY, BATCH_DONE, BAD_MAILBOX, EXCEPTION = range(4)
-Endian = Literal["big", "little"]
-
+REMEDY = "restore it from the distribution, or run make in images/"
 #: a record that the agent has not written
 UNWRITTEN = b"\xa7"
-
-ARGUMENTS = tuple(f"r{n}" for n in range(3, 13))
-#: names of a full record's doublewords from offset 0 on
-_GPRS = tuple(f"r{n}" for n in range(32))
-_CORE = (*_GPRS, "cr", "lr", "ctr", "xer", "msr", "srr0", "srr1", "sprg0", "sprg1", "sprg3")
-_SPECIAL = ("fpscr", "vrsave")
-_VSRS = tuple(f"vs{n}" for n in range(64))
-#: in a record but not loaded from a vector
-RECORD_ONLY = ("msr", "srr0", "srr1", "sprg0", "sprg1")
-NAMES = frozenset((*_CORE, *_SPECIAL, "vscr", *_VSRS)) - frozenset(RECORD_ONLY)
-
-
-def _pattern() -> dict[str, int]:
-    """Values that no register shares with another and that each keeps as they are written.
-
-    CR, XER (SO, OV, CA), FPSCR (the exception enables), VRSAVE and VSCR (NJ, SAT) have fewer bits than 64.
-    """
-    values = {name: (n or 0x20) * 0x0101_0101_0101_0101 for n, name in enumerate(_GPRS)}
-    for n, name in enumerate(_VSRS):
-        values[name] = (0x40 + n) * 0x0101_0101_0101_0101 << 64 | (0x80 + n) * 0x0101_0101_0101_0101
-    return values | {
-        "cr": 0x8421_4218,
-        "lr": 0x1BAD_1BAD_1BAD_1BAC,
-        "ctr": 0xFEDC_BA98_7654_3210,
-        "xer": 0xE000_0000,
-        "sprg3": 0x5959_5959_5959_5959,
-        "fpscr": 0xF8,
-        "vrsave": 0x6A6A_6A6A,
-        "vscr": 0x0001_0001,
-    }
-
-
-#: what a register holds at entry unless the call sets it
-PATTERN: Mapping[str, int] = _pattern()
 
 
 def image(endian: Endian) -> Path:
@@ -100,20 +65,28 @@ def image(endian: Endian) -> Path:
     return path
 
 
+def client() -> Path:
+    """The prebuilt image that the firmware of ``x-vof=on`` starts; raises :class:`LaunchError`."""
+    image("big")  # which it carries
+    path = image_root() / "client-be.elf"
+    if not path.is_file():
+        raise LaunchError(f"the guest image {path} is missing: {REMEDY}")
+    return path
+
+
 def check_image(path: Path, endian: Endian) -> None:
     """Raise :class:`LaunchError` unless ``path`` is an agent of this protocol: size, magic and version."""
-    remedy = "restore it from the distribution, or run make in images/"
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise LaunchError(f"the guest image {path} cannot be read ({error.strerror}): {remedy}") from error
+        raise LaunchError(f"the guest image {path} cannot be read ({error.strerror}): {REMEDY}") from error
     if len(data) != IMAGE_SIZE:
-        raise LaunchError(f"the guest image {path} has {len(data)} bytes instead of {IMAGE_SIZE}: {remedy}")
+        raise LaunchError(f"the guest image {path} has {len(data)} bytes instead of {IMAGE_SIZE}: {REMEDY}")
     found = struct.unpack_from(f"{_order(endian)}QQ", data, MAILBOX)
     if found != (MAGIC, VERSION):
         raise LaunchError(
             f"the guest image {path} has magic {found[0]:#x} and version {found[1]} at {MAILBOX:#x}, "
-            f"not {MAGIC:#x} and {VERSION}: {remedy}"
+            f"not {MAGIC:#x} and {VERSION}: {REMEDY}"
         )
 
 
@@ -145,6 +118,11 @@ class Mailbox:
         """Registers at entry by name."""
         return dict(zip(("r3", "msr", "r1", "r4", "r5", "r6", "r7"), self.entry, strict=True))
 
+    @property
+    def stumbled(self) -> bool:
+        """Whether a CPU that was started could not execute its first instruction."""
+        return self.state == EXCEPTION and self.fault[1] == SECONDARY
+
     def __str__(self) -> str:
         if self.state == EXCEPTION:
             vector, srr0, srr1, dar, dsisr = self.fault
@@ -162,9 +140,6 @@ class Codec:
         self.endian = endian
         order = _order(endian)
         self._lean = struct.Struct(f"{order}10Q")
-        self._core = struct.Struct(f"{order}{len(_CORE)}Q")
-        self._special = struct.Struct(f"{order}2Q")
-        self._vsrs = struct.Struct(f"{order}128Q")
         self._mailbox = struct.Struct(f"{order}{MAILBOX_SIZE // 8}Q")
         self._order = order
 
@@ -196,8 +171,8 @@ class Codec:
 
     # ---- vectors and records -------------------------------------------------------------------------------
 
-    def registers(self, part: Call | Run, full: bool) -> dict[str, int]:
-        """What the registers hold at entry: those of the call or routine, and the pattern for the rest.
+    def vector(self, part: Call | Run, full: bool) -> bytes:
+        """The vector of a call or routine: its own registers, and the pattern in the others.
 
         Raises :class:`ValueError` for a register that a vector of this kind does not load, for a value that
         does not fit, and for an unresolved reference.
@@ -205,41 +180,21 @@ class Codec:
         own = (part.opcode, *part.args) if isinstance(part, Call) else ()
         if len(own) > len(ARGUMENTS):
             raise ValueError(f"{part.name or 'a call'} has {len(own) - 1} arguments; r4..r12 hold nine")
-        values = dict(PATTERN) if full else {name: PATTERN[name] for name in ARGUMENTS}
-        arguments = zip(ARGUMENTS, own, strict=False)
-        for name, value in (*arguments, *part.registers.items()):
-            if name not in values:
+        data = bytearray(TEMPLATE[self.endian])
+        loaded = NAMES if full else ARGUMENTS
+        for name, value in (*zip(ARGUMENTS, own, strict=False), *part.registers.items()):
+            if name not in loaded:
                 raise ValueError(f"{name} is not loaded by a {'full' if full else 'lean'} vector")
             if not isinstance(value, int):
                 raise ValueError(f"{name} = {value} is a reference that was not resolved")
-            if not 0 <= value < 1 << (128 if name.startswith("v") and name != "vrsave" else 64):
-                raise ValueError(f"{name} = {value:#x} does not fit the register")
-            values[name] = value
-        return values
+            put(data, name, value, self.endian)
+        return bytes(data if full else data[LEAN_AT : LEAN_AT + LEAN_SIZE])
 
-    def vector(self, registers: Mapping[str, int], full: bool) -> bytes:
-        """The vector that loads ``registers``."""
-        if not full:
-            return self._lean.pack(*(registers[name] for name in ARGUMENTS))
-        data = bytearray(FULL_SIZE)
-        self._core.pack_into(data, 0, *(registers.get(name, 0) for name in _CORE))
-        self._special.pack_into(data, 0x150, *(registers[name] for name in _SPECIAL))
-        data[0x160:0x170] = registers["vscr"].to_bytes(16, self.endian)
-        halves = [half for name in _VSRS for half in (registers[name] >> 64, registers[name] & MASK64)]
-        self._vsrs.pack_into(data, 0x400, *halves)
-        return bytes(data)
-
-    def record(self, data: bytes, full: bool) -> dict[str, int]:
+    def record(self, data: bytes, full: bool) -> Mapping[str, int]:
         """The registers in one record."""
         if not full:
             return dict(zip(ARGUMENTS, self._lean.unpack(data), strict=True))
-        values = dict(zip(_CORE, self._core.unpack_from(data), strict=True))
-        values |= zip(_SPECIAL, self._special.unpack_from(data, 0x150), strict=True)
-        values["vscr"] = int.from_bytes(data[0x160:0x170], self.endian)
-        halves = self._vsrs.unpack_from(data, 0x400)
-        for name, high, low in zip(_VSRS, halves[::2], halves[1::2], strict=True):
-            values[name] = high << 64 | low
-        return values
+        return Record(data, self.endian)
 
 
 def mailbox_at(cpu: int) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from rig.machine import agent
 from rig.machine.errors import AgentError
+from rig.machine.registers import RECORD_ONLY, Record
 from rig.machine.translation import Translation, state_of
 from rig.program import Call, Outcome, Run
 
@@ -19,9 +20,9 @@ CARRIED = ("msr", "srr0", "srr1")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The registers at entry of each call, for the CPU with index ``cpu``; ``full`` is the kind of record."""
+    """The vector of each call, for the CPU with index ``cpu``; ``full`` is the kind of vector and record."""
 
-    befores: tuple[Mapping[str, int], ...]
+    vectors: tuple[bytes, ...]
     full: bool
     cpu: int
     #: what MSR has besides the agent's bits, and the routine that makes the calls; 0 is the agent itself
@@ -47,12 +48,12 @@ class Batch:
         cpu, msr, routine = kind(parts[0], translation)
         if routine and not full:
             raise ValueError("a call in another state than the agent's needs a full record")
-        return cls(tuple(codec.registers(part, full) for part in parts), full, cpu, msr, routine, at)
+        return cls(tuple(codec.vector(part, full) for part in parts), full, cpu, msr, routine, at)
 
     @property
     def count(self) -> int:
         """The number of calls."""
-        return len(self.befores)
+        return len(self.vectors)
 
     @property
     def records_at(self) -> int:
@@ -63,10 +64,6 @@ class Batch:
     def unwritten(self) -> bytes:
         """The records before the agent has written any."""
         return agent.UNWRITTEN * agent.size(self.full) * self.count
-
-    def vectors(self, codec: agent.Codec) -> bytes:
-        """What the agent loads."""
-        return b"".join(codec.vector(before, self.full) for before in self.befores)
 
     def outcomes(
         self, records: bytes, last: Outcome, carried: dict[str, int], codec: agent.Codec
@@ -84,13 +81,12 @@ class Batch:
         if last.ending == "returned" and done < self.count:
             raise AgentError(f"the agent says that it is done, but wrote only {done} of {self.count} records")
         outcomes = []
-        for index, (before, piece) in enumerate(zip(self.befores, pieces[:done], strict=False)):
-            after = codec.record(piece, self.full)
-            if self.full:
+        for index, piece in enumerate(pieces[:done]):
+            before, after = self._before(index, codec), codec.record(piece, self.full)
+            if isinstance(before, Record):
                 own = {"sprg0": agent.mailbox_at(self.cpu), "sprg1": self.records_at + index * size}
-                before = {**before, **carried, **own}
-                if "msr" in before:
-                    before["msr"] |= self.msr
+                msr = {"msr": carried["msr"] | self.msr} if "msr" in carried else {}
+                before = before.having(carried | msr | own)
                 carried.update({name: after[name] for name in carried})
                 if "msr" in carried:
                     carried["msr"] &= ~self.msr
@@ -99,7 +95,12 @@ class Batch:
             final = outcomes[-1]
             return [*outcomes[:-1], replace(last, registers=final.registers, before=final.before)]
         # The call after the last record is the one that did not come back.
-        return [*outcomes, replace(last, before=self.befores[done] if done < self.count else {})]
+        return [*outcomes, replace(last, before=self._before(done, codec) if done < self.count else {})]
+
+    def _before(self, index: int, codec: agent.Codec) -> Mapping[str, int]:
+        """What the vector with that index loads."""
+        loaded = codec.record(self.vectors[index], self.full)
+        return Record(loaded.data, loaded.endian, RECORD_ONLY) if isinstance(loaded, Record) else loaded
 
 
 def kind(part: Call | Run, translation: Translation) -> tuple[int, int, int]:

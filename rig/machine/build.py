@@ -48,6 +48,12 @@ class Build:
     machine_types: frozenset[str] = frozenset()
 
 
+def release(machine: str) -> tuple[int, ...]:
+    """The release whose machine type ``pseries-7.2`` or ``pseries-2.12-sxxm`` is; empty for another name."""
+    found = re.match(r"pseries-(\d+)\.(\d+)(?=$|[,-])", machine)
+    return tuple(int(number) for number in found.groups()) if found else ()
+
+
 def probe(
     path_or_argv: str | Path | Sequence[str], data_dir: Path | None = None, deadline: Deadline | None = None
 ) -> Build:

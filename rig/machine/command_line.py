@@ -55,7 +55,7 @@ def build_arguments(build: Build, options: MachineOptions, image: Path | None) -
         memory += f"M,slots={len(options.dimms)},maxmem={options.memory + sum(options.dimms) + ROOM}M"
     arguments += ["-cpu", options.cpu, "-smp", options.smp, "-m", memory]
     if image is not None:
-        arguments += ["-bios", str(image)]
+        arguments += ["-kernel" if options.firmware == "vof" else "-bios", str(image)]
     for device in options.devices:
         arguments += ["-device", device]
     return [*arguments, *options.arguments]

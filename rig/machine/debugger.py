@@ -12,7 +12,8 @@ import select
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +46,8 @@ SETTINGS = (
 #: signals by which QEMU's stub reports a run state, but which gdb passes by in silence
 SILENT_SIGNALS = "SIGALRM SIGIO"
 
+#: registers are read anew from the guest
+FORGET = '-interpreter-exec console "maintenance flush register-cache"'
 #: registers that :meth:`Debugger.registers` reads when none are named
 CORE = (*(f"r{n}" for n in range(32)), "pc", "msr", "cr", "lr", "ctr", "xer")
 
@@ -90,6 +93,7 @@ class Debugger:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             environment=environment,
+            directory=directory,  # gdb allows itself a core file when it gives up
         )
         stdin, stdout = self.process.popen.stdin, self.process.popen.stdout
         assert stdin is not None
@@ -103,6 +107,7 @@ class Debugger:
         self._stops: list[Stop] = []
         self._names: dict[str, int] = {}
         self._armed: list[str] = []
+        self.endian: Literal["big", "little"] = endian
         self.running = False
 
     def fileno(self) -> int:
@@ -255,7 +260,17 @@ class Debugger:
 
     def forget(self, deadline: Deadline) -> None:
         """Take registers anew from the guest, which something else than the debugger has changed."""
-        self.command('-interpreter-exec console "maintenance flush register-cache"', deadline)
+        self.command(FORGET, deadline)
+
+    @contextmanager
+    def taken_as(self, endian: Literal["big", "little"], deadline: Deadline) -> Iterator[None]:
+        """Registers are in this byte order meanwhile.
+
+        QEMU's stub sends those of a CPU in the order that its MSR[LE] says, gdb has one order for all.
+        """
+        self._in_order([f"-gdb-set endian {endian}", FORGET], deadline)
+        yield
+        self._in_order([f"-gdb-set endian {self.endian}", FORGET], deadline)
 
     def read(self, address: int, length: int, deadline: Deadline) -> bytes:
         """Guest memory as the boot CPU sees it."""

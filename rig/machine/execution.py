@@ -85,19 +85,19 @@ class Execution:
         """Make the mailbox of a CPU that does not run ready for its next start."""
         self.memory.write(agent.mailbox_at(cpu), self.codec.blank())
 
-    def post(self, batch: Batch, vectors: bytes) -> None:
+    def post(self, batch: Batch) -> None:
         """Put a batch where the agent of its CPU finds it when it runs next."""
         if self.live.debugger.running:
             raise MachineError("the guest is still at an earlier batch: reset the machine first")
-        self.place(batch, vectors)
+        self.place(batch)
         self.sequence += 1
         self.memory.write(agent.mailbox_at(batch.cpu) + agent.AT_SEQUENCE, self.codec.sequence(self.sequence))
 
-    def place(self, batch: Batch, vectors: bytes) -> None:
+    def place(self, batch: Batch) -> None:
         """Put a batch and all of its request into memory but the sequence number, which starts it."""
         mailbox = agent.mailbox_at(batch.cpu)
         segment = SEGMENT if self.translation == "hash" and batch.msr else 0
-        self.memory.write(batch.at, vectors)
+        self.memory.write(batch.at, b"".join(batch.vectors))
         self.memory.write(
             mailbox + agent.AT_REQUEST,
             self.codec.request(batch.at, batch.records_at, batch.count, batch.full, batch.msr),
@@ -262,6 +262,9 @@ class Execution:
                 f"the agent's mailbox at {at:#x} was overwritten: magic {mailbox.magic:#x}, "
                 f"version {mailbox.version}"
             )
+        if pc == agent.FAULT and mailbox.stumbled:
+            self.late = f"CPU {cpu}: {mailbox}"
+            return "running"
         if pc == agent.FAULT:
             raise AgentError(f"CPU {cpu}: {mailbox}")
         arrived = mailbox.state == agent.READY and mailbox.done == 0

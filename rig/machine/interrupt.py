@@ -2,6 +2,7 @@
 
 A routine that the boot CPU has registered is executed and must return with ``rfid``.  Nobody handles 0x100 in
 the agent, nor an interrupt on a further CPU: those are taken back by the debugger, as a routine would.
+An interrupt takes a little-endian CPU to big-endian code (Power ISA Book III, LPCR[ILE]).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from rig.program import Ending
 
 #: what the boot CPU saved; QEMU 5.2 shows special registers of no other CPU
 SAVED = ("srr0", "srr1")
+#: 64-bit mode, in which the agent and every interrupt are: MSR's first bit (Power ISA Book III)
+SF = 1 << 63
 #: the agent's entry
 ENTRY = 0x100
 #: seconds between two looks at CPUs to which the interrupt is still to come
@@ -64,9 +67,8 @@ class Interruption:
             if cpu or self.after["pc"] in (ENTRY, before["pc"]):
                 # Going on at the stop label itself, a CPU would stop there at once.
                 pc = agent.PAST_DONE if before["pc"] == agent.DONE else before["pc"]
-                self._debugger.assign(
-                    {"pc": pc, "msr": before["msr"], "r3": before["r3"]}, self._deadline, cpu
-                )
+                # With MSR goes the order in which registers are written: it is the last of them.
+                self._put_back({"pc": pc, "r3": before["r3"], "msr": before["msr"]}, cpu)
         if self.after["pc"] in (ENTRY, self.before["pc"]):
             return "returned"
         self._live.resume(self._deadline)
@@ -106,7 +108,17 @@ class Interruption:
         return "reset" if "RESET" in names else "returned" if names & FINAL_EVENTS else None
 
     def _look(self, cpu: int) -> Registers:
-        return self._debugger.registers(CORE if cpu else (*CORE, *SAVED), self._deadline, cpu)
+        names = CORE if cpu else (*CORE, *SAVED)
+        seen = self._debugger.registers(names, self._deadline, cpu)
+        if self._debugger.endian == "big" or seen["msr"] & SF:
+            return seen
+        with self._debugger.taken_as("big", self._deadline):
+            return self._debugger.registers(names, self._deadline, cpu)
+
+    def _put_back(self, registers: Registers, cpu: int) -> None:
+        """Set registers of a CPU that an interrupt was taken on."""
+        with self._debugger.taken_as("big", self._deadline):
+            self._debugger.assign(registers, self._deadline, cpu)
 
     def _halted(self) -> dict[int, bool]:
         """Whether each CPU is halted."""

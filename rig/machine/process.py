@@ -39,8 +39,9 @@ def _keeper() -> ThreadPoolExecutor:
 class Process:
     """One child in a session of its own, killed by the kernel should the rig end first.
 
-    ``stdin`` and ``stdout`` may be ``subprocess.PIPE``; the end of the file ``stderr`` is its last words.
-    Raises :class:`LaunchError` when the program cannot be executed.
+    It works in ``directory``, or where the rig does.  ``stdin`` and ``stdout`` may be ``subprocess.PIPE``;
+    the end of the file ``stderr`` is its last words.  Raises :class:`LaunchError` when the program cannot be
+    executed.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Process:
         stdout: int | IO[bytes] = subprocess.DEVNULL,
         pass_fds: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
     ) -> None:
         self.argv = tuple(argv)
         self.name = Path(argv[0]).name
@@ -75,6 +77,7 @@ class Process:
                     pass_fds=tuple(pass_fds),
                     start_new_session=True,
                     env=environment,
+                    cwd=directory,
                 )
                 .result()
             )

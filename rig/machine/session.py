@@ -63,7 +63,6 @@ class Session:
 
     def launch(self, deadline: Deadline) -> None:
         """Bring QEMU up, its guest not yet running."""
-        agent.check_image(self.image, self.options.endian)
         options = place(self.options, self.directory)
         running, self.command_line = launch(self.build, options, self.directory, self.image, deadline)
         self.running = running
@@ -106,8 +105,11 @@ class Session:
 
     @property
     def image(self) -> Path:
-        """The image of the agent."""
-        return self._image or agent.image(self.options.endian)
+        """The image of the agent; raises :class:`LaunchError` unless it is whole."""
+        if self._image is not None:
+            agent.check_image(self._image, self.options.endian)
+            return self._image
+        return agent.client() if self.options.firmware == "vof" else agent.image(self.options.endian)
 
     @property
     def live(self) -> Execution:

@@ -70,7 +70,9 @@ def _translate(session: Session) -> None:
     """Bring the translation that the options ask for into force."""
     wanted = session.options.translation
     if calls := mmu.prepare(wanted, session.environment, session.memory):
-        mmu.check(wanted, [outcome.registers["r3"] for outcome in execute(session, calls, "off")])
+        outcomes = execute(session, calls, "off")
+        mmu.check(wanted, [outcome.registers["r3"] for outcome in outcomes])
+        session.live.events[:0] = outcomes[-1].events  # of the start or reset, to whose step they belong
 
 
 def join(session: Session, cpu: int, deadline: Deadline) -> Outcome:
@@ -100,12 +102,11 @@ def execute(
     """Execute parts that fit one batch of one CPU."""
     batch = Batch.of(parts, session.codec, translation, full=full)
     cpu = batch.cpu
-    vectors = batch.vectors(session.codec)
     deadline = Deadline(seconds(parts, PATIENCE))
     live, began = session.live, now()
     try:
         session.memory.write(batch.records_at, batch.unwritten)
-        live.post(batch, vectors)
+        live.post(batch)
         live.resume(deadline)
         ending = live.settle(deadline, cpu)
     except MachineError:
@@ -114,9 +115,10 @@ def execute(
         ending = "died"
     if ending == "stopped":
         live.vacate(cpu)
-    elif ending == "reset":
+    outcomes = finished(session, batch, ending, began)
+    if ending == "reset":  # only now: translation comes into force by a batch in the same place
         _arrived(session, Deadline(ANSWER))
-    return finished(session, batch, ending, began)
+    return outcomes
 
 
 def at_once(session: Session, parts: Sequence[Call | Run]) -> list[Outcome]:

@@ -16,6 +16,7 @@ from rig.machine.batch import Batch
 from rig.machine.doorbell import LOOK, Doorbell
 from rig.machine.errors import AgentError, MachineError
 from rig.machine.execution import Execution
+from rig.machine.registers import FULL_SIZE
 from rig.program import Ending
 
 
@@ -26,7 +27,7 @@ def run(batches: Sequence[Batch], live: Execution, ram: mmap.mmap, deadline: Dea
     an exception.
     """
     for batch in batches:
-        live.place(batch, batch.vectors(live.codec))
+        live.place(batch)
         live.memory.write(batch.records_at, batch.unwritten)
     try:
         return _all(batches, live, Doorbell(live, ram), deadline)
@@ -58,7 +59,7 @@ def _all(batches: Sequence[Batch], live: Execution, bell: Doorbell, deadline: De
 
 def areas(cpus: Sequence[int]) -> dict[int, int]:
     """Where each CPU's vectors begin: the batch area in equal parts, aligned for vectors."""
-    share = (agent.TABLES - agent.BATCH) // len(cpus) & -agent.FULL_SIZE
+    share = (agent.TABLES - agent.BATCH) // len(cpus) & -FULL_SIZE
     return {cpu: agent.BATCH + index * share for index, cpu in enumerate(cpus)}
 
 

@@ -19,6 +19,8 @@ from rig.machine.execution import Execution
 NAME = "rig"
 #: bytes that the image has for a guest, who never sees it
 VISIBLE = 1 << 20
+#: seconds that a destination which refused has to end
+GOING = 1.0
 #: events of these moves, which are not the guest's
 OWN_EVENTS = frozenset({"MIGRATION", "MIGRATION_PASS", "JOB_STATUS_CHANGE"})
 
@@ -70,7 +72,11 @@ def _carry(source: Execution, destination: Execution, route: str, place: Path, d
     else:
         _start(destination, "migrate-incoming", f"unix:{place}", deadline)
         _start(source, "migrate", f"unix:{place}", deadline)
-        _finish(source, deadline)
+        try:
+            _finish(source, deadline)
+        except Refused as error:  # the reason is the destination's to tell, which ends when it refuses
+            destination.live.process.wait(Deadline(GOING))
+            raise Refused(error.error_class, f"{error.description}\n{_why(destination, deadline)}") from error
     _finish(destination, deadline)
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from rig.model import logical, memop, update_dt, vof
 from rig.model.expectation import Expectation
-from rig.model.hypercall import H_FUNCTION, MASK64, Hypercall, State, returns
+from rig.model.hypercall import H_FUNCTION, MASK64, Footprint, Hypercall, State, returns
 from rig.model.rtas import call as rtas
 
 GROUP = "rig.hypercalls"
@@ -61,6 +61,13 @@ class Registry:
     def find(self, opcode: int) -> Hypercall | None:
         """The call with this opcode; the opcode is compared in all its 64 bits."""
         return self._by_opcode.get(opcode)
+
+    def footprint(self, opcode: int, registers: Mapping[str, int], state: State) -> Footprint:
+        """The footprint of the expectation for the same arguments, whatever the families' states are."""
+        hypercall = self.find(opcode)
+        if hypercall is not None and hypercall.footprint is not None:
+            return hypercall.footprint(registers, state)
+        return self.expect(opcode, registers, state).footprint
 
     def expect(self, opcode: int, registers: Mapping[str, int], state: State) -> Expectation:
         """The expectation for an opcode with argument registers ``r4``..``r12``."""

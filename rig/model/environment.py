@@ -5,6 +5,7 @@ The machine gathers it (the device tree from guest memory); the model only reads
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,7 +53,7 @@ class Node:
     def cells(self, name: str) -> tuple[int, ...]:
         """A property as big-endian 32-bit cells; empty when absent."""
         data = self.properties.get(name, b"")
-        return tuple(int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data) - 3, 4))
+        return struct.unpack_from(f">{len(data) // 4}I", data)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Node]]:
         """Every node below and including this one with its absolute path, parents first."""

@@ -150,6 +150,8 @@ class State:
 
 #: gives the expectation for argument registers r4..r12 in a state; must not change the state
 Reference = Callable[[Mapping[str, int], State], Expectation]
+#: the (address, length) ranges of RAM that a call may read or write; ``None`` when it must run alone
+Footprint = tuple[tuple[int, int], ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ class Hypercall:
     source: str
     expect: Reference
     requirements: tuple[str, ...] = ()
+    #: the expectation's footprint, where it can be had for less than the whole expectation
+    footprint: Callable[[Mapping[str, int], State], Footprint] | None = None
 
 
 def returns(code: int, rule: str = "", name: str = "") -> Case:
@@ -179,6 +183,7 @@ __all__ = [
     "MASK64",
     "Argument",
     "FamilyState",
+    "Footprint",
     "Hypercall",
     "Kind",
     "Reference",

@@ -11,7 +11,7 @@ from copy import deepcopy
 from rig.model import dispatch, host
 from rig.model.environment import Environment
 from rig.model.expectation import Case, Expectation
-from rig.model.hypercall import H_PRIVILEGE, MASK64, State, returns
+from rig.model.hypercall import H_PRIVILEGE, MASK64, Footprint, State, returns
 from rig.model.memop import REVISIONS
 from rig.model.memory import Memory
 from rig.model.rtas import cpu
@@ -83,6 +83,12 @@ class Model:
         if call.problem:
             return refused_in_problem_state(opcode)
         return self.registry.expect(opcode, registers, self.state)
+
+    def footprint(self, call: Call) -> Footprint:
+        """The footprint of what :meth:`expect` gives, also while calls before it are still to be settled."""
+        registers = registers_of(call)
+        opcode = registers.pop("r3")
+        return () if call.problem else self.registry.footprint(opcode, registers, self.state)
 
     def expect_host(self, action: Host) -> Expectation:
         """What the contract permits a host action to leave behind."""

@@ -211,12 +211,25 @@ def _rtas(step: Rtas, names: Names, environment: Environment) -> tuple[Resolved,
     if step.name:
         rets = (address & REAL) + 12 + 4 * nargs
         names.pending.setdefault(step.name, []).append((rets, min(nret, RETS)))
-    seeds = [
-        Seed(piece.start, data)
-        for piece, data in _pieces(_surroundings(block, inputs, min(nret, RETS), names.seeded), environment)
-    ]
+    seeds = [Seed(start, data) for start, data in _block(block, inputs, min(nret, RETS), names, environment)]
     call = Call(H_RTAS, (address,), name=step.name, timeout=step.timeout, cpu=step.cpu, problem=step.problem)
     return (*seeds, call)
+
+
+def _block(
+    block: int, inputs: bytes, nret: int, names: Names, environment: Environment
+) -> Iterator[tuple[int, bytes]]:
+    """What to seed for a parameter block, in pieces where memory of others is to be kept."""
+    rets = block + len(inputs)
+    whole = Region(max(0, block - BEFORE), min(block, BEFORE) + len(inputs) + 4 * nret + AFTER)
+    ram = environment.ram[0]
+    taken = (AGENT, environment.fdt, *names.seeded)
+    if whole.end <= ram.end and not any(region.overlaps(whole.start, whole.length) for region in taken):
+        before = canary(whole.start, block - whole.start)
+        yield whole.start, before + inputs + canary(rets, whole.end - rets)
+        return
+    for piece, data in _pieces(_surroundings(block, inputs, nret, names.seeded), environment):
+        yield piece.start, data
 
 
 def _surroundings(

@@ -295,7 +295,7 @@ class Machine(_Strict):
     endian: Literal["big", "little"] = "big"
     translation: Literal["off", "hash", "radix"] = "off"
     no_shutdown: StrictBool = True
-    firmware: Literal["agent", "slof"] = "agent"
+    firmware: Literal["agent", "slof", "vof"] = "agent"
     nodes: list[Megabytes] = []
     dimms: list[Megabytes] = []
 

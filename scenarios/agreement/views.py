@@ -5,7 +5,7 @@ Without this, a difference between build and model could as well be one between 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rig.program import H_LOGICAL_MEMOP, Call, Outcome, Seed
 from rig.scenario.script import Disagreement, Playing, Stage, scenario
@@ -19,14 +19,9 @@ LENGTH = 0x1000
 PATTERN = bytes((at * 7 + (at >> 8)) & 0xFF for at in range(LENGTH))
 
 #: registers that the agent leaves as they are between the end of a call and its stop label
-KEPT = (
-    "r1",
-    "r2",
-    *(f"r{number}" for number in (*range(4, 28), 29)),
-    "lr",
-    "ctr",
-    *(f"vs{number}" for number in (*range(1, 32), *range(33, 64))),
-)
+KEPT = ("r1", "r2", *(f"r{number}" for number in (*range(4, 28), 29)), "lr", "ctr")
+VECTORS = tuple(f"vs{number}" for number in (*range(1, 32), *range(33, 64)))
+LOW_HALF = (1 << 64) - 1
 
 
 def compare(stage: Stage, address: int, length: int) -> None:
@@ -105,16 +100,35 @@ def guest_loads(stage: Stage) -> Playing:
 def registers(stage: Stage) -> Playing:
     """Each call's record against gdb, for the three ways in which the call ends."""
     yield Seed(DATA, PATTERN)
+    all_shifted = False
     for op in (0, 1, 2):
         outcome: Outcome = yield Call(H_LOGICAL_MEMOP, (COPY, DATA, 3, 8, op))
-        agree(outcome.registers, stage.debugger.registers(KEPT))
+        shown = stage.debugger.registers((*KEPT, *VECTORS))
+        agree(outcome.registers, shown, KEPT)
+        if shifted(outcome.registers, shown):
+            all_shifted = True
+        else:
+            agree(outcome.registers, shown, VECTORS)
+    if all_shifted:
+        raise Disagreement(
+            "agreement.vectors-shifted", "gdb shows in each vector register what the next one holds"
+        )
 
 
-def agree(stored: Mapping[str, int], shown: Mapping[str, int]) -> None:
-    """Raise :class:`Disagreement` for the first register in :data:`KEPT` that differs."""
-    for name in KEPT:
+def agree(stored: Mapping[str, int], shown: Mapping[str, int], names: Iterable[str]) -> None:
+    """Raise :class:`Disagreement` for the first register of ``names`` that differs."""
+    for name in names:
         if stored[name] != shown[name]:
             raise Disagreement(
                 "agreement.register",
                 f"{name}: the agent stored {stored[name]:#x}, gdb shows {shown[name]:#x}",
             )
+
+
+def shifted(stored: Mapping[str, int], shown: Mapping[str, int]) -> bool:
+    """Whether gdb shows in each vector register, as far as it is not a floating-point one, the next one."""
+    return all(
+        shown[f"vs{n}"] >> 64 == stored[f"vs{n}"] >> 64
+        and shown[f"vs{n}"] & LOW_HALF == stored[f"vs{n + 1}"] & LOW_HALF
+        for n in range(1, 31)
+    ) and all(shown[f"vs{n}"] == stored[f"vs{n + 1}"] for n in range(33, 63))

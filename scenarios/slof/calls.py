@@ -109,13 +109,25 @@ def invalid(stage: Stage) -> Playing:
     machine=MACHINE,
     requires=NEEDED,
     requirements=("R1-7.3.2.2-1",),
-    issues=frozenset({H_RTAS, "get-time-of-day", "display-character"}),
+    issues=frozenset(
+        {
+            H_RTAS,
+            "get-time-of-day",
+            "nvram-fetch",
+            "query-cpu-stopped-state",
+            "get-sensor-state",
+            "ibm,get-system-parameter",
+        }
+    ),
 )
 def rtas(stage: Stage) -> Playing:
-    """A service with many results, one that refuses its argument, and a token that is none."""
+    """The services that are called through the RTAS of ``x-vof=on`` too, and a token that is none."""
     yield [
-        Rtas("get-time-of-day", (), nret=8),
+        Rtas("nvram-fetch", (0, DATA, 16), nret=2),
+        Rtas("query-cpu-stopped-state", (0,), nret=2),
+        Rtas("get-sensor-state", (9999, 0), nret=2),
         Rtas("ibm,get-system-parameter", (0xFFFF, DATA, 16)),
+        Rtas("get-time-of-day", (), nret=8),
         Rtas(0x1234, (1, 2)),
     ]
     dumped(stage, (0x90_0000, 0x40))

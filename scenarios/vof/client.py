@@ -1,7 +1,8 @@
 """QEMU's own firmware (Virtual Open Firmware): its client interface, and RTAS put in place through it.
 
-The agent is in the place of the firmware's own image, whose part it plays: it puts the code of RTAS into
-memory and tells QEMU where (LoPAR R1-7.2.4-1).
+In most of these the agent is in the place of the firmware's own image, whose part it plays: it puts the code
+of RTAS into memory and tells QEMU where (LoPAR R1-7.2.4-1).  In those that begin with ``image`` it is that
+image's client, which has it instantiate RTAS.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from rig.model.vof import H_VOF_CLIENT
-from rig.program import Call, MachineOptions, Requirement, Rtas, Run, Seed, Step
+from rig.program import Call, Host, MachineOptions, Requirement, Rtas, Run, Seed, Step
 from rig.scenario.script import Disagreement, Playing, Stage, scenario
 
 ARRAY, STRINGS, BUFFER = 0x90_8000, 0x90_9000, 0x90_A000
+#: BASE is where images/client.S lets the firmware put RTAS
 CODE, BLOCK, BASE = 0xC0_0000, 0x91_0000, 0x300_0000
 #: mr r4,r3; lis r3,0; ori r3,r3,0xf000; sc 1; blr: H_RTAS with the block that r3 points at
 RTAS = bytes.fromhex("7c641b783c6000006063f000440000224e800020")
@@ -25,6 +27,17 @@ FAILED = 0xFFFF_FFFF
 #: QEMU has this firmware since 6.1, and shows its device tree to the host since 7.2
 VOF = MachineOptions(options=("x-vof=on",))
 SINCE = Requirement(versions=">=7.2")
+#: the same with the firmware's own image, which is to start its client where that was linked
+IMAGE = MachineOptions(options=("x-vof=on", "kernel-addr=0"), firmware="vof")
+SERVICES: frozenset[str | int] = frozenset(
+    {
+        "get-sensor-state",
+        "get-time-of-day",
+        "ibm,get-system-parameter",
+        "nvram-fetch",
+        "query-cpu-stopped-state",
+    }
+)
 
 #: what a part of a scenario yields and returns
 Part = Generator[Step | Sequence[Step], Any, Any]
@@ -65,11 +78,35 @@ def agree(what: str, seen: object, expected: object) -> None:
 
 def instantiated(stage: Stage) -> Part:
     """Put RTAS at :data:`BASE` and tell QEMU."""
-    yield [Seed(BASE, RTAS), Seed(BUFFER, BASE.to_bytes(4, "big"))]
+    yield Seed(BASE, RTAS)
+    yield from told(stage)
+
+
+def told(stage: Stage) -> Part:
+    """Tell QEMU where RTAS is, in the properties that Linux sets once the firmware has instantiated it."""
+    yield Seed(BUFFER, BASE.to_bytes(4, "big"))
     (node,) = yield from client(stage, "finddevice", ("/rtas",))
     for name in ("linux,rtas-base", "linux,rtas-entry"):
         (length,) = yield from client(stage, "setprop", (node, name, BUFFER, 4))
         agree(f"length of {name}", length, 4)
+
+
+def answers(stage: Stage) -> Part:
+    """The same blocks by the hypercall and by branching to RTAS."""
+    tokens = stage.environment.tokens
+    for service, args, nret in (
+        ("nvram-fetch", (0, 0xA0_0000, 16), 2),
+        ("query-cpu-stopped-state", (0,), 2),
+        ("get-sensor-state", (9999, 0), 2),
+        ("ibm,get-system-parameter", (0xFFFF, 0xA0_0000, 16), 1),
+    ):
+        yield Rtas(service, args, nret, block=BLOCK)
+        direct = struct.unpack(f">{nret}I", stage.memory.read(BLOCK + 12 + 4 * len(args), 4 * nret))
+        seen = yield from through_blob(stage, tokens[service], args, nret)
+        agree(service, seen, direct)
+    time = yield from through_blob(stage, tokens["get-time-of-day"], (), 8)
+    agree("status of get-time-of-day", time[0], 0)
+    yield Rtas("get-time-of-day", nret=8, block=BLOCK)
 
 
 @scenario(
@@ -100,25 +137,12 @@ def properties(stage: Stage) -> Playing:
     machine=VOF,
     requires=SINCE,
     requirements=("R1-7.2.4-1",),
-    issues=frozenset({H_VOF_CLIENT, "get-sensor-state", "get-time-of-day", "nvram-fetch"}),
+    issues=SERVICES | {H_VOF_CLIENT},
 )
 def through_the_blob(stage: Stage) -> Playing:
-    """The same blocks by the hypercall and by branching to RTAS."""
+    """Once the place of RTAS is known."""
     yield from instantiated(stage)
-    tokens = stage.environment.tokens
-    for service, args, nret in (
-        ("nvram-fetch", (0, 0xA0_0000, 16), 2),
-        ("query-cpu-stopped-state", (0,), 2),
-        ("get-sensor-state", (9999, 0), 2),
-        ("ibm,get-system-parameter", (0xFFFF, 0xA0_0000, 16), 1),
-    ):
-        yield Rtas(service, args, nret, block=BLOCK)
-        direct = struct.unpack(f">{nret}I", stage.memory.read(BLOCK + 12 + 4 * len(args), 4 * nret))
-        seen = yield from through_blob(stage, tokens[service], args, nret)
-        agree(service, seen, direct)
-    time = yield from through_blob(stage, tokens["get-time-of-day"], (), 8)
-    agree("status of get-time-of-day", time[0], 0)
-    yield Rtas("get-time-of-day", nret=8, block=BLOCK)
+    yield from answers(stage)
 
 
 @scenario(
@@ -135,6 +159,35 @@ def registered(stage: Stage) -> Playing:
     yield from instantiated(stage)
     yield Rtas("ibm,nmi-register", (0xC1_0000, 0xC1_0100))
     yield Rtas("ibm,nmi-interlock")
+
+
+@scenario(
+    name="image-rtas",
+    summary="services called through the RTAS of the firmware's own image, before and after a reset",
+    machine=IMAGE,
+    requires=SINCE,
+    requirements=("R1-7.2.4-1",),
+    issues=SERVICES,
+)
+def image_rtas(stage: Stage) -> Playing:
+    """The image has called the method for its client, and does so again when the machine is reset."""
+    yield from answers(stage)
+    yield Host("system_reset")
+    yield from answers(stage)
+
+
+@scenario(
+    name="image-registered",
+    summary="routines for system resets can be registered with the RTAS of the firmware's own image",
+    machine=IMAGE,
+    requires=SINCE,
+    requirements=("R1-7.3.14-2",),
+    issues=frozenset({H_VOF_CLIENT, "ibm,nmi-register", "ibm,nmi-interlock"}),
+)
+def image_registered(stage: Stage) -> Playing:
+    """As an operating system does it."""
+    yield from told(stage)
+    yield [Rtas("ibm,nmi-register", (0xC1_0000, 0xC1_0100)), Rtas("ibm,nmi-interlock")]
 
 
 @scenario(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,8 @@ def test_the_command_measures_hypercalls_of_every_build(qemu: Path, tmp_path: Pa
         "1",
         "--json",
         str(file),
+        "--report",
+        str(tmp_path / "report"),
     ]
     result = CliRunner().invoke(cli, words, standalone_mode=False)
     assert result.exception is None, result.output
@@ -86,5 +89,19 @@ def test_the_command_measures_hypercalls_of_every_build(qemu: Path, tmp_path: Pa
     for build in (0, 1):
         assert {(build, "empty memop"), (build, "memop, an element of 8, copy")} <= names
         assert (build, "frame buffer scrolled, one memop") in names
+    page = (tmp_path / "report/index.html").read_text()
+    assert page.count("<svg") == 3  # nanoseconds, milliseconds, ratios
+    assert all(name in page for _, name in names)
     assert len(data["ratios"]) == 4
     assert all(one["ratio"] > 0 for one in data["ratios"])
+
+
+def test_a_page_without_what_draws_charts_is_refused_before_anything_is_measured(
+    qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pygal", None)
+    words = ["bench", "debugger", "--qemu", str(qemu), "--report", str(tmp_path / "report")]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 4
+    assert "spapr-rig[charts]" in result.output
+    assert not (tmp_path / "report").exists()

@@ -8,15 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rig.campaign.kinds import Vocabulary, edge
-from rig.campaign.programs import FINAL, FRAGILE, USUAL, Programs, Shares
+from rig.campaign.programs import CHUNK, FINAL, FRAGILE, SOLE, USUAL, Programs, Shares
 from rig.model.dispatch import Registry
 from rig.model.environment import Environment, Node, Region
 from rig.model.expectation import Expectation
 from rig.model.hypercall import MASK64, Argument, Hypercall, Kind, returns
 from rig.model.memop import MAX_COUNT
+from rig.model.model import Model
 from rig.model.rtas import SERVICES
-from rig.program import Call, Ref, Rtas, Seed, Step
+from rig.program import Call, Host, Ref, Rtas, Seed, Step
 from rig.scenario.reserved import AGENT
+from rig.scenario.resolve import Names, resolve_step
 
 
 def cells(*values: int) -> bytes:
@@ -32,6 +34,8 @@ BRIDGE = Node(
         "ibm,dma-window": cells(0x8000_0001, 0, 0, 0, 0x4000_0000),
         "ibm,ddw-applicable": cells(1, 2, 3),
         "ibm,drc-indexes": cells(2, 0x4000_0000, 0x4000_0001),
+        "ibm,drc-names": cells(2) + b"C0\0C1\0",
+        "ibm,drc-types": cells(2) + b"28\0" * 2,
         "ibm,drc-power-domains": cells(2, 0xFFFF_FFFF, 0xFFFF_FFFF),
     },
     {"e1000@0": FUNCTION},
@@ -83,6 +87,32 @@ def test_references_are_to_calls_of_earlier_chunks() -> None:
                         assert value.text[1:].partition(".")[0] in known
             known |= {step.name for step in chunk if step.name}
     assert used
+
+
+def test_what_cannot_share_a_batch_comes_last_in_its_chunks() -> None:
+    programs = Programs(ENVIRONMENT, Registry(), 1, Shares(alone=0.2, host=0.1))
+    chunks = list(programs.chunks(0, 2 * CHUNK))
+    assert sum(len(chunk) > 1 for chunk in chunks) == 2
+    apart = [chunk[0] for chunk in chunks[1:] if len(chunk) == 1]
+    assert any(isinstance(step, Host) for step in apart)
+    assert {step.opcode for step in apart if isinstance(step, Call)} == SOLE
+    buffers = [SERVICES[str(step.service)].buffers for step in apart if isinstance(step, Rtas)]
+    assert buffers.count(None) > 10
+
+
+def test_a_footprint_is_that_of_the_expectation() -> None:
+    model, seen = Model(ENVIRONMENT), 0
+    for number in range(4):
+        for step in program(number, shares=Shares(returned=0.0, alone=0.1, odd_shape=0.3, odd_block=0.1)):
+            for resolved in resolve_step(step, Names(), ENVIRONMENT):
+                if isinstance(resolved, Seed):
+                    assert isinstance(resolved.address, int)
+                    model.memory.write(resolved.address, resolved.data)
+                elif isinstance(resolved, Call):
+                    footprint = model.footprint(resolved)
+                    assert footprint == model.expect(resolved).footprint, step
+                    seen += footprint is not None
+    assert seen > 1000
 
 
 def test_seeds_and_blocks_leave_the_agent_alone() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from rig.campaign.programs import Shares
 from rig.campaign.stateful import Stateful
 from rig.check.deviations import Deviation, load
-from rig.machine.build import Build
+from rig.machine.build import Build, probe
 from rig.model.dispatch import BUILT_IN, Registry
 from rig.model.expectation import Expectation
 from rig.model.hypercall import Hypercall, returns
@@ -90,3 +91,22 @@ def test_a_qemu_that_dies_is_a_finding_and_the_campaign_goes_on(
     assert first.mismatches or first.errors
     assert second.calls == 1
     assert not second.errors
+
+
+def test_a_qemu_that_grows_is_a_finding(build: Build) -> None:
+    with closing(Stateful(build, 1, shares=QUIET, growth=-1 << 30)) as engine:
+        (report,) = engine.run([(0, 20)])
+    (finding,) = report.findings
+    assert (finding.signature, finding.calls) == ("machine/growth", 20)
+    assert "MiB of its own" in finding.summary
+
+
+def test_a_sanitizers_report_is_a_finding(build: Build, tmp_path: Path) -> None:
+    wrapper = tmp_path / "qemu"
+    wrapper.write_text(f'#!/bin/sh\necho "x.c:1:2: runtime error: shift" >&2\nexec {build.path} "$@"\n')
+    wrapper.chmod(0o755)
+    with closing(Stateful(probe(wrapper), 1, shares=QUIET, shrinking=5)) as engine:
+        (report,) = engine.run([(0, 20)])
+    (finding,) = report.findings
+    assert (finding.signature, finding.calls) == ("machine/sanitizer", 1)
+    assert "runtime error: shift" in finding.summary

@@ -12,6 +12,7 @@ import pytest
 
 from rig.campaign import examiner
 from rig.campaign.engine import Report
+from rig.campaign.health import Health
 from rig.campaign.mix import DEFAULT, Mix
 from rig.campaign.stream import LOOK, Stream
 from rig.campaign.stream import SIZE as WHOLE
@@ -160,7 +161,7 @@ def test_a_sanitizers_report_is_a_finding(build: Build, tmp_path: Path) -> None:
 
 def test_a_qemu_that_grows_is_a_finding(stream: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = iter(range(0, 10**12, 10**9))
-    monkeypatch.setattr(Subject, "grown", lambda self: next(sizes))
+    monkeypatch.setattr(Health, "grown", lambda self: next(sizes))
     reports = list(stream(1, size=SIZE).run(numbered(2 * LOOK)))
     (finding,) = [finding for report in reports for finding in report.findings]
     assert finding.signature == "stream/growth"

@@ -37,6 +37,7 @@ class Bench:
 
     def judge(self, *cases: Case, outcome: Outcome = OUTCOME) -> tuple[Case, list[str]]:
         """The case chosen and the checks that failed, memory sweep included."""
+        self.comparison.observed.forget()
         expectation = Expectation("H_TEST", cases or (CASE,))
         case, violations = self.comparison.step(expectation, outcome, 0)
         violations += self.comparison.sweep([(0, expectation)])

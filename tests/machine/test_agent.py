@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from rig.machine import agent
 from rig.machine.errors import AgentError
+from rig.machine.registers import FULL_SIZE, MASK64, NAMES, PATTERN, RECORD_ONLY
 from rig.program import Call
 
 ENDIANS: tuple[Literal["big", "little"], ...] = ("big", "little")
 WIDE = st.dictionaries(st.sampled_from([f"vs{n}" for n in range(64)]), st.integers(0, (1 << 128) - 1))
-NARROW = st.dictionaries(st.sampled_from([f"r{n}" for n in range(13, 32)]), st.integers(0, agent.MASK64))
+NARROW = st.dictionaries(st.sampled_from([f"r{n}" for n in range(13, 32)]), st.integers(0, MASK64))
 
 
 @pytest.mark.parametrize("endian", ENDIANS)
@@ -25,21 +26,19 @@ def test_a_vector_is_a_record_of_what_it_loads(
     endian: Literal["big", "little"], wide: dict[str, int], narrow: dict[str, int]
 ) -> None:
     codec = agent.Codec(endian)
-    registers = codec.registers(Call(1, (2, 3), registers={**wide, **narrow}), full=True)
-    vector = codec.vector(registers, full=True)
-    assert len(vector) == agent.FULL_SIZE
-    assert codec.record(vector, full=True) == {**registers, **dict.fromkeys(agent.RECORD_ONLY, 0)}
+    vector = codec.vector(Call(1, (2, 3), registers={**wide, **narrow}), full=True)
+    assert len(vector) == FULL_SIZE
+    loaded = {**PATTERN, "r3": 1, "r4": 2, "r5": 3, **wide, **narrow}
+    assert codec.record(vector, full=True) == {**loaded, **dict.fromkeys(RECORD_ONLY, 0)}
 
 
 def test_offsets_are_those_of_the_protocol() -> None:
     codec = agent.Codec("big")
     named = {"r31": 0x000 + 31 * 8, "cr": 0x100, "lr": 0x108, "ctr": 0x110, "xer": 0x118, "sprg3": 0x148}
     for name, offset in (named | {"fpscr": 0x150, "vrsave": 0x158}).items():
-        vector = codec.vector(codec.registers(Call(1, registers={name: 0x77}), full=True), full=True)
+        vector = codec.vector(Call(1, registers={name: 0x77}), full=True)
         assert vector[offset : offset + 8] == (0x77).to_bytes(8, "big")
-    vector = codec.vector(
-        codec.registers(Call(1, registers={"vs63": 0x77, "vscr": 0x66}), full=True), full=True
-    )
+    vector = codec.vector(Call(1, registers={"vs63": 0x77, "vscr": 0x66}), full=True)
     assert vector[0x7F0:] == (0x77).to_bytes(16, "big")
     assert vector[0x160:0x170] == (0x66).to_bytes(16, "big")
 
@@ -53,8 +52,8 @@ def test_the_protocol_document_has_the_numbers_used_here() -> None:
 
 
 def test_no_two_registers_hold_the_same_pattern() -> None:
-    assert len(set(agent.PATTERN.values())) == len(agent.PATTERN)
-    assert set(agent.PATTERN) == agent.NAMES
+    assert len(set(PATTERN.values())) == len(PATTERN)
+    assert set(PATTERN) == NAMES
 
 
 @pytest.mark.parametrize("full", [False, True])

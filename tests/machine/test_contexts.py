@@ -9,7 +9,7 @@ import pytest
 from rig.machine import translation
 from rig.machine.errors import AgentError, MachineError
 from rig.machine.machine import Machine
-from rig.program import H_LOGICAL_MEMOP, Call, MachineOptions, Run
+from rig.program import H_LOGICAL_MEMOP, H_RTAS, Call, Host, MachineOptions, Run
 
 Boot = Callable[..., Machine]
 COPY = (H_LOGICAL_MEMOP, (0x100_0000, 0x200_0000, 3, 8, 0))
@@ -32,6 +32,21 @@ def test_calls_with_translation_and_in_problem_state(boot: Boot, kind: str, endi
         assert changed - {"srr0", "srr1"} == {"r3"}
     machine.reset()
     assert machine.call([Call(*COPY)])[0].registers["msr"] & 0xC030 == 0x30
+
+
+@pytest.mark.parametrize("kind", ["hash", "radix"])
+def test_setting_up_translation_after_a_reset_hides_nothing_of_it(boot: Boot, kind: str) -> None:
+    machine = boot(MachineOptions(memory=256, translation=kind))
+    outcome = machine.host(Host("system_reset"))
+    assert (outcome.ending, [event.name for event in outcome.events]) == ("reset", ["RESET"])
+    block, cells = 0x90_0000, (machine.environment.tokens["system-reboot"], 0, 1)
+    machine.memory.write(block, b"".join(cell.to_bytes(4, "big") for cell in cells))
+    done, reboot = machine.call([Call(*COPY), Call(H_RTAS, (block,)), Call(*COPY)])
+    assert (done.ending, done.registers["r3"]) == ("returned", 0)
+    assert (reboot.ending, [event.name for event in reboot.events]) == ("reset", ["RESET"])
+    (after,) = machine.call([Call(*COPY)])
+    assert after.before["msr"] == after.registers["msr"]
+    assert after.registers["msr"] & 0xC030 == 0x30
 
 
 def test_translation_is_really_on(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:

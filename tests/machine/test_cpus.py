@@ -61,6 +61,18 @@ def test_any_cpu_can_stop_and_be_started_again(boot: Boot) -> None:
         assert (rets(machine, 1), rets(machine, 1, 1)) == (0, 2)
 
 
+def test_a_cpu_that_cannot_execute_its_first_instruction_is_seen(boot: Boot) -> None:
+    machine = boot(TWO)
+    start(machine, 1)
+    assert rtas(machine, "stop-self", cpu=1).ending == "stopped"
+    machine.memories["gdb"].write(agent.SECONDARY, bytes(4))
+    outcome = rtas(machine, "start-cpu", 1, agent.SECONDARY, agent.mailbox_at(1))
+    if outcome.ending == "returned":  # it came back before the other CPU was that far
+        outcome = machine.wait(Arrive(1))
+    assert outcome.ending == "running"
+    assert "CPU 1: the agent took exception 0x700 at vector 0 of its batch (SRR0 0x3000" in outcome.last_words
+
+
 def test_a_cpu_that_nobody_started_does_not_arrive(boot: Boot) -> None:
     machine = boot(TWO)
     assert machine.wait(Arrive(1, timeout=0.3)).ending in ("running", "stopped")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from rig.deadline import Deadline
@@ -9,7 +12,7 @@ from rig.machine import agent
 from rig.machine.debugger import Debugger
 from rig.machine.errors import DebuggerError, Timeout
 from rig.machine.machine import Machine
-from rig.program import Call
+from rig.program import Call, MachineOptions
 
 
 def test_registers_are_numbers_by_name(machine: Machine) -> None:
@@ -50,3 +53,14 @@ def test_stepping_goes_on_from_the_stop_label(machine: Machine) -> None:
         debugger.pump(10)
     assert stop.pc == agent.PAST_DONE
     assert stop.cpu == 1
+
+
+def test_a_gdb_that_gives_up_leaves_no_core_where_the_rig_was_started(
+    boot: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    debugger = boot(MachineOptions(memory=256)).debugger
+    debugger.send('-interpreter-exec console "maint internal-error on purpose"')
+    assert debugger.process.wait(Deadline(60))
+    assert set(tmp_path.iterdir()) == before

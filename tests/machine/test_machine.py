@@ -11,6 +11,7 @@ from rig.deadline import Deadline
 from rig.machine import agent
 from rig.machine.errors import MachineError, Timeout
 from rig.machine.machine import Machine
+from rig.machine.registers import ARGUMENTS, NAMES, RECORD_ONLY
 from rig.program import H_LOGICAL_MEMOP, H_RTAS, Await, Call, Event, Host, MachineOptions, Outcome, Ref
 
 BLOCK = 0x90_0000
@@ -72,12 +73,12 @@ def test_every_register_is_loaded_and_read_back(boot: Boot, endian: str) -> None
     outcome = machine.call([Call(UNKNOWN, (1, 2), registers=chosen)])[0]
     assert chosen.items() <= outcome.before.items()
     assert outcome.registers == {**outcome.before, "r3": (1 << 64) - 2}  # H_FUNCTION
-    assert set(outcome.registers) == agent.NAMES | set(agent.RECORD_ONLY)
+    assert set(outcome.registers) == NAMES | RECORD_ONLY
 
 
 def test_a_lean_record_has_the_arguments_only(machine: Machine) -> None:
     outcome = machine.call([Call(UNKNOWN, (7,))], full=False)[0]
-    assert set(outcome.registers) == set(outcome.before) == set(agent.ARGUMENTS)
+    assert set(outcome.registers) == set(outcome.before) == set(ARGUMENTS)
     assert outcome.registers["r4"] == 7
 
 
@@ -104,9 +105,7 @@ def test_more_calls_than_fit_a_batch_are_split(machine: Machine) -> None:
 
 def test_ready_made_vectors_run_and_give_their_records(machine: Machine) -> None:
     codec = agent.Codec("big")
-    vectors = b"".join(
-        codec.vector(codec.registers(Call(UNKNOWN, (n,)), full=False), full=False) for n in range(100)
-    )
+    vectors = b"".join(codec.vector(Call(UNKNOWN, (n,)), full=False) for n in range(100))
     machine.begin(vectors, 100)
     ending, records = machine.finish(100, Deadline(20))
     assert ending == "returned"
@@ -215,8 +214,7 @@ def test_console_output_comes_with_the_call(machine: Machine) -> None:
 
 def test_so_many_bytes_of_console_output_can_be_awaited(machine: Machine) -> None:
     codec = agent.Codec("big")
-    call = codec.registers(put(machine, b"0123456789"), full=False)
-    machine.begin(codec.vector(call, full=False), 1)
+    machine.begin(codec.vector(put(machine, b"0123456789"), full=False), 1)
     assert machine.console.expect_bytes(4, Deadline(20)) == b"0123"
     assert machine.finish(1, Deadline(20))[0] == "returned"
     assert machine.console.drain() == b"456789"

@@ -7,6 +7,7 @@ was given a reference to may change (LoPAR R1-7.2.4-3).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,16 @@ from rig.model.expectation import (
     Scratch,
     Write,
 )
-from rig.model.hypercall import H_PARAMETER, H_SUCCESS, Argument, Hypercall, Kind, State, unsigned
+from rig.model.hypercall import (
+    H_PARAMETER,
+    H_SUCCESS,
+    Argument,
+    Footprint,
+    Hypercall,
+    Kind,
+    State,
+    unsigned,
+)
 from rig.model.rtas import SERVICES
 from rig.model.rtas.service import PARAMETER_ERROR, Reply, Request, Service
 from rig.program import H_RTAS, Outcome
@@ -47,6 +57,9 @@ ALIAS_ACCEPTED = Breach(
     "token 0xa, which no service has, shows a character",
     f"{CONTRACT}: unknown token",
 )
+
+#: what makes it hard to say what a call may touch
+ALONE = frozenset({"block-outside-memory", "nargs-wraps"})
 
 #: r3 where the contract does not say whether a function was called
 EITHER = OneOf((unsigned(H_PARAMETER), H_SUCCESS))
@@ -99,8 +112,7 @@ class Block:
 
 
 def _cells(state: State, address: int, count: int) -> tuple[int, ...]:
-    data = load(state.memory, address, 4 * count)
-    return tuple(int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data), 4))
+    return struct.unpack(f">{count}I", load(state.memory, address, 4 * count))
 
 
 def expect(registers: Mapping[str, int], state: State) -> Expectation:
@@ -115,7 +127,9 @@ def expect(registers: Mapping[str, int], state: State) -> Expectation:
     name = state.of(Tokens).names.get(block.token)
     if name is None:
         facts |= {"unknown-token", "token-0xa"} if block.token == ALIAS else {"unknown-token"}
-        return Expectation("H_RTAS", _unknown(block, state, facts), arguments, facts)
+        return Expectation(
+            "H_RTAS", _unknown(block, state, facts), arguments, facts, _reach(block, None, None, facts, state)
+        )
     service = SERVICES.get(name)
     if service is None:
         called = Case("called", {"r3": Exactly(H_SUCCESS)}, scratch=_scratch(state, block.rets, block.nret))
@@ -132,13 +146,38 @@ def expect(registers: Mapping[str, int], state: State) -> Expectation:
     cases: list[Case] = []
     if exact and request:
         cases += [_case(service, reply, block, state) for reply in service.replies(request)]
-    footprint = None
-    if exact and request and "block-misaligned" not in facts:
-        if service.buffers:
-            footprint = ((address, block.length), *service.buffers(request))
-    else:
+    if not (exact and request) or "block-misaligned" in facts:
         cases += _open(service, block, state)
-    return Expectation(name, tuple(cases), arguments, facts, footprint)
+    return Expectation(name, tuple(cases), arguments, facts, _reach(block, service, request, facts, state))
+
+
+def footprint(registers: Mapping[str, int], state: State) -> Footprint:
+    """What the call may touch, from its block alone."""
+    address = registers.get("r4", 0) & REAL_ADDRESS
+    block = Block(address, *_cells(state, address, 3))
+    service = SERVICES.get(state.of(Tokens).names.get(block.token, ""))
+    facts = _facts(block, state)
+    if service is None or service.buffers is None or facts & ALONE:
+        return _reach(block, service, None, facts, state)
+    exact = (block.nargs, block.nret) in service.shapes
+    return _reach(block, service, _request(service, block, state, exact=exact), facts, state)
+
+
+def _reach(
+    block: Block, service: Service | None, request: Request | None, facts: frozenset[str], state: State
+) -> Footprint:
+    """The block with all outputs that the service has, announced or not, and what of its buffers is RAM."""
+    if facts & ALONE or block.token == ALIAS:
+        return None
+    outputs = 1
+    buffers: Footprint = ()
+    if service is not None:
+        outputs += len(service.results)
+        buffers = service.buffers(request) if service.buffers is not None and request is not None else None
+    if buffers is None:
+        return None
+    own = (block.address, HEADER + 4 * (block.nargs + max(block.nret, outputs)))
+    return (own, *(part for buffer in buffers for part in ram_of(state, *buffer)))
 
 
 def _facts(block: Block, state: State) -> frozenset[str]:
@@ -346,6 +385,7 @@ HYPERCALLS = (
         CONTRACT,
         expect,
         (BUFFER, STATUS),
+        footprint,
     ),
 )
 

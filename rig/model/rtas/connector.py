@@ -11,7 +11,7 @@ from dataclasses import replace
 from rig.model.address import in_ram, load, ram_of
 from rig.model.environment import Environment, Node
 from rig.model.expectation import Breach, Relation, Scratch
-from rig.model.hypercall import Argument, Kind, State
+from rig.model.hypercall import Argument, Footprint, Kind, State
 from rig.model.rtas.connectors import Connector, Connectors, Fragment, Walk, lmb_size
 from rig.model.rtas.service import (
     BUSY,
@@ -269,6 +269,11 @@ def _astray(request: Request, address: int, extent: int) -> tuple[Reply, ...]:
     )
 
 
+def _areas(request: Request) -> Footprint:
+    """The work area and its extension."""
+    return tuple((area, PAGE) for area in request.args[:2] if area)
+
+
 def _facts(request: Request) -> frozenset[str]:
     address, extent = request.args[:2]
     facts = {"extent"} if extent else set()
@@ -304,6 +309,7 @@ SERVICES: tuple[Service, ...] = (
         (SHAPE, AREA, ISOLATED, NOT_USABLE, PCI_PROPERTIES, *AS_AT_BOOT.values()),
         _configure,
         _facts,
+        _areas,
     ),
 )
 

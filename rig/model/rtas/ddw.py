@@ -29,6 +29,7 @@ from rig.model.rtas.service import (
     Reply,
     Request,
     Service,
+    only_block,
     put_off,
     refuse,
 )
@@ -295,6 +296,7 @@ SERVICES: tuple[Service, ...] = (
         (OFFERED, QUERY, TCES),
         _query,
         _facts,
+        only_block,
     ),
     Service(
         "ibm,create-pe-dma-window",
@@ -311,6 +313,7 @@ SERVICES: tuple[Service, ...] = (
         (OFFERED, CREATE_SHAPE, CREATE),
         _create,
         _create_facts,
+        only_block,
     ),
     Service(
         "ibm,remove-pe-dma-window",
@@ -323,6 +326,7 @@ SERVICES: tuple[Service, ...] = (
         (REMOVE, RESTORE, "R1-7.3.27.3-4"),
         _remove,
         _remove_facts,
+        only_block,
     ),
     Service(
         # Its token is in ibm,ddw-extensions; LoPAR spells the name in three ways.
@@ -336,6 +340,7 @@ SERVICES: tuple[Service, ...] = (
         (RESET_SHAPE, RESET),
         _reset,
         _facts,
+        only_block,
     ),
 )
 

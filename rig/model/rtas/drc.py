@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rig.model.environment import Environment
 from rig.model.expectation import Breach, Exactly, ExpectedEvent, OneOf, Permitted, Satisfies
-from rig.model.hypercall import Argument, Kind, State
+from rig.model.hypercall import Argument, Footprint, Kind, State
 from rig.model.rtas.connectors import Connector, Connectors
 from rig.model.rtas.hotplug import HOST_ACTIONS
 from rig.model.rtas.service import (
@@ -20,6 +20,7 @@ from rig.model.rtas.service import (
     Reply,
     Request,
     Service,
+    only_block,
     put_off,
     refuse,
 )
@@ -115,6 +116,12 @@ def _not_usable(*, accepted: bool) -> tuple[Reply, ...]:
     """An unusable connector has no indicators; builds may take a state that it is in anyway."""
     refused = refuse(NOT_USABLE)
     return (*refused, Reply(SUCCESS, breach=IGNORED_UNUSABLE)) if accepted else refused
+
+
+def _silently(request: Request) -> Footprint:
+    """Only the block, unless a device is on its way out, of which QEMU may tell the host."""
+    leaving = any(connector.leaving for connector in request.state.of(Connectors).by_index.values())
+    return None if leaving else ()
 
 
 def _may_go(connector: Connector, state: State) -> None:
@@ -277,6 +284,7 @@ SERVICES: tuple[Service, ...] = (
         (SET, STATES, BUSY_UNTIL_DONE, NOT_USABLE, EMPTY_SLOT, LOGICAL_LIGHT, MULTI_LEVEL, UNMAPPED),
         _set,
         _facts,
+        _silently,
     ),
     Service(
         "get-sensor-state",
@@ -291,6 +299,7 @@ SERVICES: tuple[Service, ...] = (
         (SENSOR, SENSE, "R1-13.5.3.3-4", EPOW),
         _sense,
         _facts,
+        only_block,
     ),
     Service(
         "set-power-level",
@@ -302,6 +311,7 @@ SERVICES: tuple[Service, ...] = (
         "LoPAR 7.3.6.1, 13.5.3.2",
         (SET_POWER, ACTUAL),
         _set_power,
+        buffers=only_block,
     ),
     Service(
         "get-power-level",
@@ -313,6 +323,7 @@ SERVICES: tuple[Service, ...] = (
         "LoPAR 7.3.6.2",
         (GET_POWER,),
         _get_power,
+        buffers=only_block,
     ),
 )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from rig.model.address import in_ram, load, ram_of
 from rig.model.environment import Environment
 from rig.model.expectation import Breach, Case, Expectation, ExpectedEvent, Relation, Scratch, Write
-from rig.model.hypercall import Argument, Kind, State
+from rig.model.hypercall import Argument, Footprint, Kind, State
 from rig.model.rtas import eventlog
 from rig.model.rtas.eventlog import EPOW, HOT_PLUG, Content
 from rig.model.rtas.service import HARDWARE_ERROR, SUCCESS, Reply, Request, Service
@@ -65,11 +65,14 @@ class Events:
     """The events that wait, oldest first."""
 
     def __init__(self, environment: Environment) -> None:
-        self.pending: list[Pending] = []
+        self.reset(environment)
 
     def reset(self, environment: Environment) -> None:
         """A new start begins without events."""
-        self.pending = []
+        self.pending: list[Pending] = []
+        rtas = environment.tree.find("/rtas")
+        #: bytes that the longest log has
+        self.longest = next(iter(rtas.cells("rtas-error-log-max") if rtas is not None else ()), 2048)
 
     def told(self, among: Sequence[Pending], log: bytes) -> None:
         """One of ``among`` was told: the one that the log is of, the oldest when that cannot be seen."""
@@ -133,9 +136,7 @@ class Buffer:
 
 
 def _buffer(address: int, length: int, state: State) -> Buffer:
-    rtas = state.environment.tree.find("/rtas")
-    limit = next(iter(rtas.cells("rtas-error-log-max") if rtas is not None else ()), 2048)
-    return Buffer(address, length, limit)
+    return Buffer(address, length, state.of(Events).longest)
 
 
 def _told(request: Request, mask: int, critical: int, buffer: Buffer) -> tuple[Reply, ...]:
@@ -255,6 +256,11 @@ def _facts(mask: int, critical: int, length: int, state: State) -> frozenset[str
     return frozenset(facts)
 
 
+def _log(index: int) -> Callable[[Request], Footprint]:
+    """The buffer at the argument with that index, as long as a log may be: builds write more than fits."""
+    return lambda request: ((request.args[index], request.state.of(Events).longest),)
+
+
 MASK = Argument("mask", Kind.MASK, "event classes: 0x40000000 EPOW, 0x10000000 hot plug")
 BUFFER = (
     MASK,
@@ -275,6 +281,7 @@ SERVICES: tuple[Service, ...] = (
         (SCAN_SHAPE, ONE_CALL, "R1-7.3.3.1-3", FORMAT),
         _scan,
         lambda request: _facts(request.args[0], request.args[1], request.args[3], request.state),
+        _log(2),
     ),
     Service(
         "check-exception",
@@ -291,6 +298,7 @@ SERVICES: tuple[Service, ...] = (
         (CHECK_SHAPE, CHECK_ONCE, TRUNCATED, CRITICAL, CLASSES, FORMAT, EXTENDED, SECTION, WHOLE_SECTIONS),
         _check,
         lambda request: _facts(request.args[2], request.args[3], request.args[5], request.state),
+        _log(4),
     ),
 )
 

@@ -25,7 +25,16 @@ from rig.model.expectation import (
 from rig.model.hypercall import Argument, Kind, State
 from rig.model.rtas.cpu import Cpus
 from rig.model.rtas.endings import panicked, rebooted
-from rig.model.rtas.service import HARDWARE_ERROR, PARAMETER_ERROR, SUCCESS, Reply, Request, Service, refuse
+from rig.model.rtas.service import (
+    HARDWARE_ERROR,
+    PARAMETER_ERROR,
+    SUCCESS,
+    Reply,
+    Request,
+    Service,
+    only_block,
+    refuse,
+)
 from rig.model.update_dt import Published
 from rig.policy import Policy
 from rig.program import Host, Outcome
@@ -217,6 +226,7 @@ SERVICES: tuple[Service, ...] = (
         ("R1-7.3.14-2", REGISTER, FIRST_32_MIB, SPACE, "R1-7.3.14-8", DELIVERY, "R1-14.5.1-7", THIRD),
         _register,
         _register_facts,
+        only_block,
     ),
     Service(
         "ibm,nmi-interlock",
@@ -228,6 +238,7 @@ SERVICES: tuple[Service, ...] = (
         "LoPAR 7.3.14",
         (INTERLOCK, "R1-7.3.14-18"),
         _interlock,
+        buffers=only_block,
     ),
 )
 

@@ -21,6 +21,7 @@ from rig.model.rtas.service import (
     Reply,
     Request,
     Service,
+    only_block,
     put_off,
     refuse,
 )
@@ -78,7 +79,8 @@ def _change(request: Request) -> tuple[Reply, ...]:
     function = target.function
     wanted, count, sequence = request.args[3:6]
     if function is None and target.uncertain:
-        return (*refuse(CHANGE_SHAPE), Reply(SUCCESS, (Unspecified(),) * 3, CHANGE_SHAPE))
+        changed = Reply(SUCCESS, (Unspecified(),) * 3, CHANGE_SHAPE)
+        return (*refuse(CHANGE_SHAPE), changed, _failed(target, NONE_TO_FREE, REDUCTION))
     if function is None or wanted > MSI32:
         return refuse(CHANGE_SHAPE)
     replies = tuple(_granted(request, target, function, wanted, count))
@@ -87,6 +89,13 @@ def _change(request: Request) -> tuple[Reply, ...]:
         if target.place.register:
             replies += (Reply(HARDWARE_ERROR, rule=TABLE, breach=REGISTER),)
     return replies
+
+
+def _failed(target: Target, breach: Breach, rule: str) -> Reply:
+    """The hardware error that a build reports of a function which may be there or not."""
+    if target.place.register:
+        return Reply(HARDWARE_ERROR, rule=TABLE, breach=REGISTER)
+    return Reply(HARDWARE_ERROR, rule=rule, breach=breach)
 
 
 def _granted(
@@ -196,7 +205,8 @@ def _query(request: Request) -> tuple[Reply, ...]:
     function = target.function
     if function is None and target.uncertain:
         found = Reply(SUCCESS, (Unspecified(), Unspecified()), QUERY_SHAPE)
-        return (*refuse(QUERY_SHAPE), found, Reply(NONE, rule=QUERY_SHAPE))
+        none = Reply(NONE, rule=QUERY_SHAPE)
+        return (*refuse(QUERY_SHAPE), found, none, _failed(target, NO_INTERRUPT, NOT_ASSIGNED))
     if function is None:
         return refuse(QUERY_SHAPE)
     replies = tuple(_found(request, target, function, request.args[3]))
@@ -297,6 +307,7 @@ SERVICES: tuple[Service, ...] = (
         ),
         _change,
         _change_facts,
+        only_block,
     ),
     Service(
         "ibm,query-interrupt-source-number",
@@ -309,6 +320,7 @@ SERVICES: tuple[Service, ...] = (
         (QUERY_SHAPE, NOT_ASSIGNED, NOT_SHARED),
         _query,
         _query_facts,
+        only_block,
     ),
 )
 

@@ -20,6 +20,7 @@ from rig.model.rtas.service import (
     Reply,
     Request,
     Service,
+    bounded,
 )
 from rig.program import Outcome
 from rig.target import GuestMemory
@@ -193,6 +194,7 @@ SERVICES: tuple[Service, ...] = (
         (FETCH,),
         _fetch,
         _facts,
+        bounded(1, LARGEST, 2),
     ),
     Service(
         "nvram-store",
@@ -205,6 +207,7 @@ SERVICES: tuple[Service, ...] = (
         (STORE, VISIBLE),
         _store,
         _facts,
+        bounded(1, LARGEST, 2),
     ),
 )
 

@@ -239,6 +239,7 @@ SERVICES: tuple[Service, ...] = (
         (ADDRESS, WRITE_SHAPE, WRITE_VALUE, WRITE_SIZE, WRITE_ALIGNED, WRITE_ABSENT),
         _write,
         _facts,
+        only_block,
     ),
     Service(
         "read-pci-config",
@@ -262,6 +263,7 @@ SERVICES: tuple[Service, ...] = (
         LEGACY,
         (),
         _write_any,
+        buffers=only_block,
     ),
 )
 

@@ -19,7 +19,7 @@ from rig.model.expectation import (
     Scratch,
     Write,
 )
-from rig.model.hypercall import Argument, State
+from rig.model.hypercall import Argument, Footprint, State
 from rig.program import Ending, Outcome
 
 #: statuses of Table 7.6 (LoPAR R1-7.2.8-1), signed
@@ -93,9 +93,10 @@ class Service:
     requirements: tuple[str, ...]
     replies: Replies
     facts: Callable[[Request], frozenset[str]] | None = None
-    #: the (address, length) ranges besides the block that the service may read or write; when not given, a
-    #: call runs alone instead of in a batch, as it must when it prints or emits events
-    buffers: Callable[[Request], tuple[tuple[int, int], ...]] | None = None
+    #: the (address, length) ranges besides the block that the service may read or write, whatever state its
+    #: family is in; without them a call runs alone instead of in a batch, as it must when it prints, emits
+    #: events, or does not return
+    buffers: Callable[[Request], Footprint] | None = None
 
 
 def refuse(rule: str, status: int = PARAMETER_ERROR) -> tuple[Reply, ...]:
@@ -108,9 +109,23 @@ def put_off(rule: str, *statuses: int) -> tuple[Reply, ...]:
     return tuple(Reply(status, rule=rule) for status in statuses)
 
 
-def only_block(_: Request) -> tuple[tuple[int, int], ...]:
+def only_block(_: Request) -> Footprint:
     """The ``buffers`` of a service that touches nothing but its parameter block."""
     return ()
+
+
+def bounded(address: int, most: int, length: int | None = None) -> Callable[[Request], Footprint]:
+    """The ``buffers`` of a service with one buffer at the argument with index ``address``.
+
+    ``most`` are the bytes that it ever touches; ``length``, when given, is the index of the argument that
+    says how many they are, and a service that is given more touches nothing.
+    """
+
+    def buffers(request: Request) -> Footprint:
+        size = most if length is None else request.args[length]
+        return ((request.args[address], size if size <= most else 0),)
+
+    return buffers
 
 
 __all__ = [
@@ -124,6 +139,7 @@ __all__ = [
     "Reply",
     "Request",
     "Service",
+    "bounded",
     "only_block",
     "put_off",
     "refuse",

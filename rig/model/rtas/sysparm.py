@@ -24,6 +24,7 @@ from rig.model.rtas.service import (
     Reply,
     Request,
     Service,
+    bounded,
     put_off,
 )
 from rig.program import Outcome
@@ -270,6 +271,7 @@ SERVICES: tuple[Service, ...] = (
         (SHAPE, UNSUPPORTED, RETURNED, NO_BUFFER, LIMITS, CHARACTERISTICS, RUN_MODE),
         _get,
         _facts,
+        bounded(1, LENGTH + MOST_READ),
     ),
     Service(
         "ibm,set-system-parameter",
@@ -282,6 +284,7 @@ SERVICES: tuple[Service, ...] = (
         (SHAPE, UNSUPPORTED, DATA, NO_DATA, LIMITS, RUN_MODE),
         _set,
         _facts,
+        bounded(1, LENGTH + MOST_WRITTEN),
     ),
 )
 

@@ -222,6 +222,7 @@ SERVICES: tuple[Service, ...] = (
         ("R1-7.3.10.2-1", SET, SET_UNIMPLEMENTED, SET_RESERVED, SET_SERVER),
         _set,
         _facts,
+        only_block,
     ),
     Service(
         "ibm,get-xive",
@@ -247,6 +248,7 @@ SERVICES: tuple[Service, ...] = (
         ("R1-7.3.10.3-1", "R1-7.3.10.3-4", OFF, OFF_UNIMPLEMENTED),
         _off,
         _facts,
+        only_block,
     ),
     Service(
         "ibm,int-on",
@@ -259,6 +261,7 @@ SERVICES: tuple[Service, ...] = (
         ("R1-7.3.10.4-1", "R1-7.3.10.4-4", ON, ON_UNIMPLEMENTED),
         _on,
         _facts,
+        only_block,
     ),
 )
 

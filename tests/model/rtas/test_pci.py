@@ -128,9 +128,9 @@ def test_a_bad_request_is_a_bad_parameter(
     assert config.write(model, address, size, 1, -1, unit=unit) == ["rtas.pci-hardware-error"]
 
 
-def test_reads_share_a_batch_and_writes_do_not(model: Model, prepare) -> None:
+def test_a_call_touches_its_block_only(model: Model, prepare) -> None:
     assert model.expect(prepare(model, 0x2016, (NET, *UNIT, 4), nret=2)).footprint == ((BLOCK, 36),)
-    assert model.expect(prepare(model, 0x2017, (NET, *UNIT, 4, 0))).footprint is None
+    assert model.expect(prepare(model, 0x2017, (NET, *UNIT, 4, 0))).footprint == ((BLOCK, 36),)
 
 
 # ---- writing ----

@@ -1,0 +1,88 @@
+"""Calls that share a batch, on a machine that is itself a model: each is judged after those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from rig.check.judge import Judge, Judgement
+from rig.model.environment import Environment, Node, Region
+from rig.model.model import Model
+from rig.model.rtas import SERVICES
+from rig.model.target import ModelTarget
+from rig.program import Call, MachineOptions, Outcome, Rtas, Seed, Step
+from rig.scenario.reserved import AGENT
+from rig.scenario.script import Scenario
+
+INDEX, DATA, FETCHED = 0x100, 0xA0_0000, 0xB0_0000
+
+
+def cells(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "big") for value in values)
+
+
+TOKENS = Node("rtas", {name: cells(0x2000 + index) for index, name in enumerate(sorted(SERVICES))})
+NVRAM = Node("nvram@71000000", {"device_type": b"nvram\0", "#bytes": cells(0x10000)})
+TREE = Node("", {}, {"rtas": TOKENS, "vdevice": Node("vdevice", {}, {NVRAM.name: NVRAM})})
+ENVIRONMENT = Environment((Region(0, 256 << 20),), AGENT, Region(0xFE0_0000, 0x5000), TREE)
+
+
+class Machine(ModelTarget):
+    """Counts batches, and leaves other bytes in place of those it fetched when told to."""
+
+    def __init__(self, fetched: bytes | None = None) -> None:
+        super().__init__(Model(ENVIRONMENT))
+        self.environment = ENVIRONMENT
+        self.batches: list[int] = []
+        self._fetched = fetched
+
+    def call(self, calls: Sequence[Call]) -> Sequence[Outcome]:
+        self.batches.append(len(calls))
+        outcomes = super().call(calls)
+        if self._fetched is not None:
+            self.memory.write(FETCHED, self._fetched)
+        return outcomes
+
+
+def judged(machine: Machine, *steps: Step) -> Judgement:
+    """What a program comes to."""
+
+    def play(_: object):
+        yield list(steps)
+
+    return Judge(machine, Model(ENVIRONMENT)).play(Scenario("test", "", play, MachineOptions()))
+
+
+STORED = (
+    Seed(DATA, b"abcd"),
+    Rtas("nvram-store", (INDEX, DATA, 4), 2),
+    Rtas("nvram-fetch", (INDEX, FETCHED, 4), 2, block=0x0091_0000),
+)
+
+
+def test_calls_that_keep_state_share_a_batch() -> None:
+    machine = Machine()
+    assert judged(machine, *STORED).violations == []
+    assert machine.batches == [2]
+
+
+def test_what_an_earlier_call_of_the_batch_stored_must_be_fetched() -> None:
+    violations = judged(Machine(fetched=b"abce"), *STORED).violations
+    assert {violation.call for violation in violations} == {"nvram-fetch"}
+
+
+@pytest.mark.parametrize(
+    "apart",
+    [
+        Rtas("nvram-fetch", (INDEX, DATA, 4), 2, block=0x0091_0000),
+        Rtas("nvram-fetch", (INDEX, FETCHED, 4), 2),
+        Rtas("set-time-of-day", (2020, 1, 1, 0, 0, 0, 0), block=0x0091_0000),
+        Rtas(0xA, (65,), block=0x0091_0000),
+    ],
+    ids=["same buffer", "same block", "emits an event", "may print"],
+)
+def test_what_would_hide_an_outcome_runs_apart(apart: Rtas) -> None:
+    machine = Machine()
+    judged(machine, *STORED[:2], apart)
+    assert machine.batches == [1, 1]
