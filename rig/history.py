@@ -149,6 +149,11 @@ class History:
             f"{_ENTRIES} WHERE build.id IN {_LAST} ORDER BY build.path, build.id, result.scenario"
         )
 
+    def first(self) -> set[tuple[str, str, str]]:
+        """The builds that ran once only, by path, machine and CPU."""
+        query = "SELECT path, machine, cpu FROM build GROUP BY path, machine, cpu HAVING count(*) = 1"
+        return {(path, machine, cpu) for path, machine, cpu in self._rows(query)}
+
     def changes(self) -> list[tuple[Entry, Entry]]:
         """What came out otherwise in the last run of a build than the time before, before and after."""
         pairs = f"WITH pair AS ({_BEFORE})"
@@ -163,11 +168,14 @@ class History:
         ]
 
     def _ask(self, query: str, *values: str) -> list[Entry]:
+        return [_entry(row) for row in self._rows(query, *values)]
+
+    def _rows(self, query: str, *values: str) -> list[Sequence[Any]]:
         if not self.path.is_file():
             raise BadHistory(f"there is no {self.path}: `rig run --history {self.path}` begins it")
         with self._open() as database:
             self._check(database)
-            return [_entry(row) for row in database.execute(query, values)]
+            return database.execute(query, values).fetchall()
 
     def _check(self, database: sqlite3.Connection) -> None:
         owner, version = (

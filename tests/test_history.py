@@ -73,6 +73,8 @@ def test_another_machine_or_cpu_is_another_build(kept: History) -> None:
     kept.append([build()], [result("a/x")], 0, "")
     kept.append([build() | {"cpu": "power10"}], [result("a/x", "mismatch")], 0, "")
     assert kept.changes() == []
+    kept.append([build()], [result("a/x")], 0, "")
+    assert [cpu for _, _, cpu in kept.first()] == ["power10"]
 
 
 def test_runs_that_end_at_the_same_time_are_all_kept(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ class Lockstep:
         self._over = False
         self.steps = 0
         self.reusable = True
+        #: what ended the script on either machine, where its views disagreed
+        self.views: tuple[Disagreement | None, Disagreement | None] = (None, None)
 
     def play(self) -> Iterator[Difference]:
         """Every difference, in order; what differs before the first step (the device tree) is none."""
@@ -173,8 +175,11 @@ class Lockstep:
         """The programs did not do the same, or a script saw two views of one machine disagree."""
         if isinstance(item, Disagreement) and isinstance(other, Disagreement) and str(item) == str(other):
             return
-        what = "view" if isinstance(item, Disagreement) or isinstance(other, Disagreement) else "program"
-        yield self._differ(what, _short(item), _short(other))
+        self.views = (
+            item if isinstance(item, Disagreement) else None,
+            other if isinstance(other, Disagreement) else None,
+        )
+        yield self._differ("view" if any(self.views) else "program", _short(item), _short(other))
 
     def _compare(self, one: Outcome, other: Outcome) -> Iterator[Difference]:
         if one.ending != other.ending:

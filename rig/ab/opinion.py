@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rig.check.deviations import Deviations, load
+from rig.check.violation import Violation
 from rig.runner import Runner, Settings
 
 if TYPE_CHECKING:
@@ -17,11 +18,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from rig.check.judge import Judged
-    from rig.check.violation import Violation
     from rig.machine.build import Build
     from rig.pool import Pool
     from rig.report.result import Result
-    from rig.scenario.script import Scenario
+    from rig.scenario.script import Disagreement, Scenario
 
 #: ``both`` when the contract permits what either did; ``unknown`` when the model could not judge
 Right = Literal["both", "first", "second", "neither", "unknown"]
@@ -61,12 +61,17 @@ class Judges:
         self.results = [result for result, _ in judged]
         self._broken = [broken for _, broken in judged]
 
-    def opinion(self, step: int) -> Opinion:
-        """Of the difference that ``step`` left."""
+    def opinion(
+        self, step: int, views: tuple[Disagreement | None, Disagreement | None] = (None, None)
+    ) -> Opinion:
+        """Of the difference that ``step`` left; ``views`` are what a script said of either build there."""
         failed = next((one for one in self.results if one.verdict in ("error", "skipped")), None)
         if failed is not None:
             return Opinion("unknown", f"{failed.verdict}: {failed.reason}", known=False)
-        first, second = (broken.get(step, []) for broken in self._broken)
+        first, second = (
+            [*broken.get(step, []), *([] if view is None else [_violation(view, step)])]
+            for broken, view in zip(self._broken, views, strict=True)
+        )
         right: Right = "neither" if first and second else "second" if first else "first" if second else "both"
         found = [
             (violation, deviations.explain(violation))
@@ -77,3 +82,8 @@ class Judges:
         unknown = [violation for violation, deviation in found if deviation is None]
         reason = str((unknown or [violation for violation, _ in found])[0]) if found else ""
         return Opinion(right, reason, tuple(ids), not unknown)
+
+
+def _violation(view: Disagreement, step: int) -> Violation:
+    """What a script reports, as the judge of a single build has it."""
+    return Violation(view.check, "agreement", view.text, step=step)

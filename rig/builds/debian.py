@@ -57,6 +57,10 @@ class MirrorFailed(BuildsError):
     """The package lists could not be had from the mirror, or are not signed by Debian."""
 
 
+class NoSuchSuite(BuildsError):
+    """Debian has no such suite, or one that the rig does not know."""
+
+
 class DownloadFailed(BuildsError):
     """A package could not be resolved, or did not arrive as the archive describes it."""
 
@@ -113,7 +117,8 @@ def fetch(
     store = store or Store(default_root())
     mirror = mirror or Mirror.from_environment()
     if name not in FETCHABLE:
-        raise UnknownBuild(f"{name!r} cannot be fetched: choose one of {', '.join(FETCHABLE)}")
+        kind = NoSuchSuite if name.startswith("debian:") else UnknownBuild
+        raise kind(f"{name!r} cannot be fetched: choose one of {', '.join(FETCHABLE)}")
     if _SPECIAL.search(str(store.root)):
         raise FolderUnusable(
             f"{store.root} holds one of : ; $, which the dynamic loader misreads: "
@@ -160,7 +165,7 @@ def _make(name: str, mirror: Mirror, folder: Path, progress: Progress) -> Manife
 
 def _download(suite: str, mirror: Mirror, apt: Path, progress: Progress) -> Iterator[Path]:
     """The package files of the suite's QEMU and of all it depends on, checked by apt."""
-    for folder in ("etc", "lists/partial", "cache/archives/partial"):
+    for folder in ("etc/apt.conf.d", "lists/partial", "cache/archives/partial"):
         (apt / folder).mkdir(parents=True)
     (apt / "status").touch()
     (apt / "etc" / "sources.list").write_text("\n".join(mirror.sources(suite)) + "\n")

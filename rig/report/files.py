@@ -67,6 +67,7 @@ def write_junit(
         suite = TestSuite(f"{build['path']} {build['version']}")
         for key, value in {**build, "seed": seed, "command": command}.items():
             suite.add_property(key, str(value))
+        cases = []
         for result in (one for one in results if one.build == index):
             folder, _, name = result.scenario.rpartition("/")
             case = TestCase(name, classname=folder.replace("/", "."), time=round(result.seconds, 4))
@@ -78,7 +79,8 @@ def write_junit(
                 case.result = [Skipped(result.reason)]
             elif result.deviations:
                 case.system_out = "deviates: " + ", ".join(result.deviations)
-            suite.add_testcase(case)
+            cases.append(case)
+        suite.add_testcases(cases)  # at once: each addition counts the whole suite anew
         document.add_testsuite(suite)
     document.update_statistics()
     document.write(str(path), pretty=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rig.check.deviations import load
 from rig.report.matrix import rows
+from rig.report.ranges import ranges, version
 from rig.report.result import Result, summary
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def write(
         summaries=[summary(one for one in results if one.build == index) for index in range(len(builds))],
         rows=list(rows(results, len(builds))),
         failures=[(result, _files(folder, result), _pictures(folder, result)) for result in failures],
-        deviations=sorted(Counter(one for result in results for one in result.deviations).items()),
+        ranges=list(ranges(results, [version(str(build["version"])) for build in builds], load())),
         charts=charts or {},
     )
     path = folder / "index.html"

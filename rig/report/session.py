@@ -144,6 +144,12 @@ def print_tap(results: Sequence[Result], builds: Sequence[Build]) -> None:
 
 def print_summary(results: Sequence[Result], builds: Sequence[Build], report: Path | None) -> None:
     """What a person wants to know: what did not conform, why, and the counts."""
+    from rig.check.deviations import load
+    from rig.report.ranges import ranges
+
+    played = {result.scenario for result in results}
+    every = ranges(results, [build.version for build in builds], load())
+    known = [row for row in every if row.deviation.scenario in played and not row.deviation.intermittent]
     for index, build in enumerate(builds):
         mine = [result for result in results if result.build == index]
         click.echo(f"{click.style(f'QEMU {build.version_text}', bold=True)} {build.path}")
@@ -159,6 +165,9 @@ def print_summary(results: Sequence[Result], builds: Sequence[Build], report: Pa
         deviations = Counter(one for result in mine for one in result.deviations)
         for name, count in sorted(deviations.items()):
             click.echo(f"  {click.style('deviation', fg='yellow')} {name} ({_scenarios(count)})")
+        for row in known:
+            if why := row.cells[index].unverified:
+                click.echo(f"  {click.style('not looked for', fg='cyan')} {row.deviation.id}: {why}")
         skipped = Counter(result.reason for result in mine if result.verdict == "skipped")
         for reason, count in sorted(skipped.items()):
             click.echo(f"  {click.style('skipped', fg='cyan')} {_scenarios(count)}: {reason}")

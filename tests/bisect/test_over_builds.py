@@ -8,19 +8,6 @@ import pytest
 
 from .conftest import XIVE, Rig
 
-#: a CPU that waits for another's H_PROD (H_JOIN, 0x298) has not stopped itself (R1-7.3.8.1-1)
-JOINED = """\
-scenarios:
-  - name: joined
-    summary: a CPU that waits is not a stopped one
-    machine: {smp: 2}
-    steps:
-      - rtas: {service: start-cpu, args: [1, 0x3000, 0x8100]}
-      - arrive: {cpu: 1}
-      - call: {opcode: 0x298, cpu: 1}
-      - rtas: {service: query-cpu-stopped-state, args: [1], nret: 2}
-"""
-
 
 def start(folder: Path, qemu: Path, name: str, machine: str = "", text: str = "") -> str:
     path = folder / name
@@ -68,22 +55,23 @@ def test_wrong_ends(
 
 @pytest.mark.network
 @pytest.mark.parametrize(
-    ("pattern", "gone", "first"),
+    ("scenario", "sign", "first"),
     [
-        ("rtas/fadump/properties", "skipped", "debian:trixie-backports"),
-        ("{joined}", "query-cpu-stopped-state/rets", "debian:trixie"),
+        ("rtas/fadump/properties", ("--gone", "skipped"), "debian:trixie-backports"),
+        ("releases/waiting/joined", ("--gone", "cpu-waiting-is-stopped"), "debian:trixie"),
+        ("releases/known/entry-order", ("--gone", "entry-64-bit"), "debian:bookworm"),
+        ("rtas/ddw/query", ("--expect", "ddw-page-size-2m"), "debian:bookworm"),
     ],
 )
 def test_debian_builds_are_told_apart(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, gone: str, first: str
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, scenario: str, sign: tuple[str, str], first: str
 ) -> None:
     """ibm,configure-kernel-dump came with 10.2, the state "stopped" got its own flag after 7.2."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     suites = ["debian:bullseye", "debian:bookworm", "debian:trixie", "debian:trixie-backports"]
     fetched = rig("builds", "fetch", *suites)
     assert fetched.returncode == 0, fetched.stderr
-    joined = tmp_path / "joined.yaml"
-    joined.write_text(JOINED)
-    done = rig("bisect", pattern.format(joined=joined), "--builds", ",".join(suites), "--gone", gone)
+    done = rig("bisect", scenario, "--builds", ",".join(suites), *sign)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"the first bad build is {first}\n" in done.stdout
+    assert f"reproducer: rig run {scenario} --qemu " in done.stdout

@@ -59,9 +59,12 @@ def test_a_binary_that_is_no_qemu_is_not_added() -> None:
     assert "/bin/true is not a QEMU" in done.output
 
 
-def test_a_name_that_cannot_be_fetched_is_invalid_input() -> None:
-    done = rig_builds("fetch", "debian:sid")
-    assert done.exit_code == 4
+@pytest.mark.parametrize(
+    ("name", "code"), [("debian:sid", 3), ("debian:", 3), ("trixie", 4), ("/usr/bin/true", 4)]
+)
+def test_a_suite_that_does_not_exist_is_an_error_and_another_name_invalid_input(name: str, code: int) -> None:
+    done = rig_builds("fetch", name)
+    assert done.exit_code == code
     assert "choose one of debian:bullseye" in done.output
 
 

@@ -20,6 +20,7 @@ from rig.builds.debian import (
     FolderUnusable,
     Mirror,
     MirrorFailed,
+    NoSuchSuite,
     ToolsMissing,
     fetch,
 )
@@ -92,9 +93,11 @@ def test_debians_own_packages_become_a_build(store: Store) -> None:
     assert found.firmware is not None
 
 
-@pytest.mark.parametrize("name", ["debian:sid", "debian:", "trixie"])
-def test_a_suite_that_is_not_known_is_refused(name: str, store: Store) -> None:
-    with pytest.raises(UnknownBuild, match=r"choose one of debian:bullseye, .*debian:trixie-backports"):
+@pytest.mark.parametrize(
+    ("name", "error"), [("debian:sid", NoSuchSuite), ("debian:", NoSuchSuite), ("trixie", UnknownBuild)]
+)
+def test_a_suite_that_is_not_known_is_refused(name: str, error: type[Exception], store: Store) -> None:
+    with pytest.raises(error, match=r"choose one of debian:bullseye, .*debian:trixie-backports"):
         fetch(name, store)
 
 
@@ -104,6 +107,13 @@ def test_an_unreachable_mirror_is_named(store: Store) -> None:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/mirror"
         with pytest.raises(MirrorFailed, match=rf"{url}.*[Cc]onnect.*RIG_DEBIAN_MIRROR"):
             fetch("debian:trixie", store, Mirror(url))
+    assert nothing_left(store)
+
+
+def test_only_what_keeps_from_fetching_is_said(archive: Archive, store: Store) -> None:
+    with pytest.raises(MirrorFailed) as failed:
+        fetch("debian:bullseye", store, archive.mirror)
+    assert "apt.conf.d" not in str(failed.value)
     assert nothing_left(store)
 
 

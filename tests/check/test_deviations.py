@@ -81,6 +81,8 @@ def test_verdicts(
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
+        ('severity = "semantic"', 'severity = "semantic"\nintermittent = 1', "intermittent is true or false"),
+        ('severity = "semantic"', 'severity = "semantic"\nsometimes = true', "keys must be"),
         ('severity = "semantic"', 'severity = "bad"', "severity must be one of"),
         ('versions = ">=5.2,<8"', 'versions = "newer"', "versions:"),
         ('citation = "document, section"\n', "", "keys must be"),
@@ -93,6 +95,34 @@ def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, old: str, new: st
     with pytest.raises(BadDeviations, match=complaint) as raised:
         known(tmp_path, ENTRY.replace(old, new))
     assert "deviations.toml" in str(raised.value)
+
+
+@pytest.mark.parametrize(("violations", "verdict"), [([], "conforms"), ([SEEN], "deviates")])
+def test_an_intermittent_deviation_may_be_absent(
+    tmp_path: Path, violations: list[Violation], verdict: str
+) -> None:
+    entries = known(tmp_path, ENTRY.replace("severity", "intermittent = true\nseverity"))
+    opinion = decide("memop/limits", violations, Deviations(entries, (7, 2, 22)))
+    assert opinion.verdict == verdict
+    assert entries[0].when == "QEMU >=5.2,<8, not each time"
+
+
+def test_what_qemu_said_tells_deviations_apart(tmp_path: Path) -> None:
+    (entry,) = known(tmp_path, ENTRY.replace('call = "H_L', 'says = "cpus.c:442"\ncall = "H_L'))
+    for words in ({"text": "died (cpus.c:442: failed)"}, {"observed": "died: cpus.c:442"}):
+        assert entry.explains(replace(SEEN, **words))
+    assert not entry.explains(replace(SEEN, text="died (cpus.c:443: failed)"))
+
+
+@pytest.mark.parametrize(("version", "known_there"), [((5, 2, 0), True), ((7, 2, 22), False)])
+def test_the_false_assertion_at_the_start_of_a_cpu_is_known(
+    version: tuple[int, ...], known_there: bool
+) -> None:
+    words = "tcg-cpus.c:442:tcg_cpu_thread_fn: assertion failed: (cpu->halted)"
+    died = Violation("liveness", "arrive", f"the call ended otherwise (killed by SIGABRT; {words})")
+    explained = Deviations(load(), version).explain(died)
+    assert (explained is not None and explained.id == "cpu-start-aborts") == known_there
+    assert Deviations(load(), version).explain(replace(died, text="killed by SIGABRT")) is None
 
 
 def test_an_id_used_twice_is_refused(tmp_path: Path) -> None:

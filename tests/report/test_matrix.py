@@ -20,7 +20,7 @@ BUILDS = [
 ]
 RESULTS = [
     Result("memop/a", 0, "conforms"),
-    Result("memop/b", 0, "deviates", ("xor-inverts",)),
+    Result("memop/b", 0, "deviates", ("memop-xor-inverts",)),
     Result("memop/c", 0, "skipped", reason="too old"),
     Result("memop/a", 1, "conforms"),
     Result("memop/b", 1, "mismatch", reason="<b>0x1</b> & not 0x2", evidence="evidence/b"),
@@ -69,7 +69,9 @@ def test_the_terminal_shows_what_there_is_to_say_and_counts_the_rest() -> None:
     with console.capture() as printed:
         console.print(table(RESULTS, ["5.2.0", "11.1.3"]))
     lines = printed.get().splitlines()
-    assert any("memop/b" in line and "deviates xor-inverts" in line and "mismatch" in line for line in lines)
+    assert any(
+        "memop/b" in line and "deviates memop-xor-inverts" in line and "mismatch" in line for line in lines
+    )
     assert not any("memop/a" in line for line in lines)
     assert any("2 more conform" in line for line in lines)
 
@@ -85,8 +87,22 @@ def test_the_page_needs_nothing_else_and_links_to_the_evidence(tmp_path: Path) -
     assert {"evidence/b/program.yaml", "evidence/b/screen.png"} <= set(shown.links)
     assert "data:image/png;base64,iVBORw==" in shown.links
     assert "svg" in shown.tags
-    for text in ("QEMU 5.2.0", "QEMU 11.1.3", "xor-inverts", "H_SUCCESS (3)", "R1-7.3.1.1-1", "QEMU died"):
+    for text in (
+        "QEMU 5.2.0",
+        "QEMU 11.1.3",
+        "memop-xor-inverts",
+        "H_SUCCESS (3)",
+        "R1-7.3.1.1-1",
+        "QEMU died",
+    ):
         assert text in shown.text
+
+
+def test_the_page_has_the_known_deviations_by_build(tmp_path: Path) -> None:
+    shown = written(tmp_path)
+    assert shown.text.count("memop-xor-inverts") == 2
+    (row,) = [line for line in shown.text.split("memop-xor-inverts") if "documentation" in line]
+    assert row.split("documentation")[1].split()[:2] == ["1", "?"], "its scenario was not played on 11.1.3"
 
 
 def test_a_reason_is_text_and_no_markup(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ def test_a_context_changes_the_machine_and_the_id() -> None:
     "given",
     [
         scenario("agreement/views/memory"),
-        scenario("rtas/fwnmi/inject"),
         scenario("memop/limits/first", MachineOptions(endian="little")),
     ],
 )

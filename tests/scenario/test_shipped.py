@@ -16,6 +16,7 @@ def test_all_load() -> None:
     assert folders["logical"] >= 30
     assert folders["rtas"] >= 80
     assert folders["agreement"] >= 4
+    assert folders["releases"] >= 5
     assert all(scenario.summary for scenario in scenarios)
 
 
