@@ -12,7 +12,6 @@ from rig.check.judge import Judge, Judged, Judgement
 from rig.check.violation import Violation
 from rig.deadline import Deadline
 from rig.machine.build import Build
-from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
 from rig.model.memory import PAGE
 from rig.model.model import Model
@@ -76,7 +75,7 @@ class Workbench:
         judge = Judge(machine, Model(machine.environment, self._revision), last.append)
         try:
             judgement = judge.play(scenario("workbench", "", steps, self.options))
-        except MachineError:
+        except BaseException:  # whatever it was, the guest may still be at it
             self.close()
             raise
         if not judgement.reusable:
@@ -116,7 +115,11 @@ class Workbench:
             self._plays = 0
         self._plays += 1
         if self._plays % PLAYS == 0:
-            self._machine.reset()
+            try:
+                self._machine.reset()
+            except BaseException:
+                self.close()
+                raise
         return self._machine
 
 

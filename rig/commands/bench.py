@@ -45,10 +45,9 @@ def command(
 
     if folder is not None:
         try:
-            page.check()
             folder.mkdir(parents=True, exist_ok=True)
-        except (page.NoCharts, OSError) as error:
-            raise InvalidInput(str(error)) from error
+        except OSError as error:
+            raise InvalidInput(f"the report folder {folder} cannot be written: {error.strerror}") from error
     builds = find_builds(qemus)
     for index, build in enumerate(builds):
         click.echo(f"[{index}] QEMU {build.version_text}  {build.path}")

@@ -35,12 +35,10 @@ def write(
     report: Mapping[str, object],
     results: Sequence[Result],
     command: str,
-    charts: Mapping[str, str] | None = None,
 ) -> Path:
     """Write ``index.html`` into ``folder`` from report.json's contents; where it is.
 
-    Pictures (PNG) in the evidence are shown with their failure.  ``charts`` are SVG elements by heading, put
-    in as they are.
+    Pictures (PNG) in the evidence are shown with their failure.
     """
     builds = report["builds"]
     assert isinstance(builds, Sequence)
@@ -56,7 +54,6 @@ def write(
         rows=list(rows(results, len(builds))),
         failures=[(result, _files(folder, result), _pictures(folder, result)) for result in failures],
         ranges=list(ranges(results, [version(str(build["version"])) for build in builds], load())),
-        charts=charts or {},
     )
     path = folder / "index.html"
     partial = path.with_name(path.name + ".part")
