@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -60,6 +61,8 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: click's own usage errors exit with 4."""
+    # numpy compares and adds here and multiplies no matrices, for which its threads would wait by spinning.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

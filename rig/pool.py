@@ -7,17 +7,20 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Union
 
 from rig.deadline import Deadline
 from rig.machine.build import Build
 from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
-from rig.machine.slof import BOOT, SlofMachine
 from rig.policy import Policy
 from rig.program import MachineOptions
 
+if TYPE_CHECKING:  # few scenarios need it
+    from rig.machine.slof import SlofMachine
+
 #: what can be shared: our agent makes the calls, or the build's own firmware does
-Caller = Machine | SlofMachine
+Caller = Union[Machine, "SlofMachine"]
 
 #: machines that one worker keeps alive
 KEPT = 2
@@ -64,6 +67,8 @@ class Pool:
         with ExitStack() as undo:
             folder = _folder(undo)
             if options.firmware == "slof":
+                from rig.machine.slof import BOOT, SlofMachine
+
                 machine = SlofMachine(build, options, folder, Deadline(max(seconds, BOOT)))
             else:
                 machine = Machine(build, options, folder, Deadline(seconds))

@@ -1,11 +1,12 @@
-"""Where the files that the rig ships are: scenarios and guest images.
+"""Where the rig's files are: the scenarios and guest images that it ships, and what it keeps for the user.
 
-In a source tree they are the top-level folders ``scenarios`` and ``images``; an installed wheel has copies
-in ``rig/_data``.  It only finds them and reads nothing.
+In a source tree the shipped ones are the top-level folders ``scenarios`` and ``images``; an installed wheel
+has copies in ``rig/_data``.  It only finds them and reads nothing.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -35,3 +36,15 @@ def scenario_root() -> Path:
 def image_root() -> Path:
     """The folder of the agent's images; raises :class:`MissingResource` when the installation lacks it."""
     return _root("images")
+
+
+def cache(name: str) -> Path:
+    """The folder ``name`` of the rig in the user's cache (XDG Base Directory Specification), made or not.
+
+    A user without a home has none, and learns so on the first write.
+    """
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        base = Path("/nonexistent")
+    return base.absolute() / "spapr-rig" / name

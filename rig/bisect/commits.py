@@ -19,6 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from rig import resources
+
 #: firmware that a pseries machine or one of its usual devices asks for, in QEMU's ``pc-bios``
 FIRMWARE = ("slof.bin", "vof*.bin", "efi-*.rom", "pxe-*.rom", "vgabios*.bin")
 #: where a build of QEMU leaves its binary
@@ -48,7 +50,7 @@ class Recipe:
 
 def default_root() -> Path:
     """``$XDG_CACHE_HOME/spapr-rig/bisect``, below ``~/.cache`` when that is not set."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spapr-rig" / "bisect"
+    return resources.cache("bisect")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ binary (:mod:`rig.machine.build`).
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from rig import resources
 
 if TYPE_CHECKING:  # not needed to resolve a path, which every run does
     from pydantic import TypeAdapter
@@ -105,11 +106,7 @@ def _manifests() -> TypeAdapter[Manifest]:
 
 def default_root() -> Path:
     """``$XDG_CACHE_HOME/spapr-rig/builds``, below ``~/.cache`` when that is not set."""
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        cache = Path("/nonexistent")  # a user without a home has no builds, and is told so on the first write
-    return cache.absolute() / "spapr-rig" / "builds"
+    return resources.cache("builds")
 
 
 def now() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from rig import resources
 from rig.deadline import Deadline
 
 #: layout of a cache entry
@@ -156,10 +156,6 @@ def cpus(build: Build) -> frozenset[str]:
 # ---- the cache ---------------------------------------------------------------------------------------------
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spapr-rig" / "probed"
-
-
 def _key(argv: Sequence[str]) -> list[object]:
     """Changes when any file that ``argv`` names is replaced or written."""
     key: list[object] = [SCHEMA]
@@ -174,7 +170,7 @@ def _key(argv: Sequence[str]) -> list[object]:
 
 
 def _entry(key: list[object]) -> Path:
-    return _cache() / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
+    return resources.cache("probed") / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.json"
 
 
 def _remembered(key: list[object]) -> Build | None:

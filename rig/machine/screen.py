@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
 from rig.machine.errors import MachineError
-from rig.machine.monitor import Monitor
 from rig.picture import BadPicture, Picture, from_ppm, to_png
+
+if TYPE_CHECKING:  # imported while QEMU starts
+    from rig.machine.monitor import Monitor
 
 #: seconds that one picture may take
 PATIENCE = 10.0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rig import resources
 from rig.check.deviations import load
 from rig.report.matrix import rows
 from rig.report.ranges import ranges, version
@@ -22,12 +25,21 @@ FAILURES = ("error", "mismatch", "fixed")
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 
+    kept = resources.cache("templates")
+    with suppress(OSError):
+        kept.mkdir(parents=True, exist_ok=True)
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Compiling the page takes longer than writing it.
+        bytecode_cache=FileSystemBytecodeCache(str(kept)) if os.access(kept, os.W_OK) else None,
     )
-    return environment.from_string(Path(__file__).with_name("page.html").read_text())
+    return environment.get_template("page.html")
 
 
 def write(

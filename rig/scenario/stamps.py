@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
+
+from rig import resources
 
 #: the modules that decide whether a file is right
 _CHECKERS = ("schema", "document", "expand", "number", "reference", "reserved", "build")
 
 
 def folder() -> Path:
-    """Where the stamps are: in the user's cache folder (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "spapr-rig" / "checked"
+    """Where the stamps are."""
+    return resources.cache("checked")
 
 
 def digest(content: bytes) -> str:
