@@ -25,7 +25,6 @@ from rig.report.result import Result
 from rig.scenario.script import Scenario
 from rig.schedule import Kind, Schedule, Task
 from rig.versions import dotted, within
-from rig.workers import Workers
 
 #: seconds a machine may take to be ready
 START = 30.0
@@ -112,6 +111,8 @@ class Runner:
         schedule = Schedule(wanted)
         jobs = min(self.settings.jobs, len(wanted))
         if jobs > 1:
+            from rig.workers import Workers  # of no use to a single worker, and slow to import
+
             with Workers(schedule, jobs, self._judge, isolate=self.settings.isolate) as workers:
                 workers.run(on_result)
             return

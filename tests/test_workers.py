@@ -110,8 +110,8 @@ def test_an_interruption_keeps_what_came_and_lets_workers_close_what_they_have()
         if task.number == 0:
             assert busy.wait(30)
             return conforms(task, pool)
-        busy.set()
         try:
+            busy.set()
             threading.Event().wait(60)
         finally:
             closed.set()

@@ -77,7 +77,6 @@ def command(
     history_file: Path | None,
 ) -> int:
     """Run SCENARIOS (ids, folders or globs; all without any) on each build and judge them."""
-    from rig.history import BadHistory
     from rig.report.files import build_json
     from rig.report.result import exit_code
     from rig.report.session import Session, print_summary, print_tap
@@ -99,6 +98,8 @@ def command(
         command_line = " ".join(["rig", *sys.argv[1:]])
         session.finish(builds, results, seed, machine or "pseries", cpu or "", command_line)
     if history is not None:
+        from rig.history import BadHistory
+
         described = [build_json(build, machine or "pseries", cpu or "") for build in builds]
         try:
             history.append(described, results, seed, command_line)

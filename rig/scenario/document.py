@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,29 @@ class Entry:
     line: int
     where: Location
     written: int
+
+
+class _Repeated(Sequence[Any]):
+    """Steps as a matrix repeats them; raises :class:`BadTemplate` when they are first looked at."""
+
+    def __init__(self, steps: list[Any], combined: Sequence[Mapping[str, Any]]) -> None:
+        self._steps = steps
+        self._combined = combined
+
+    @cached_property
+    def _all(self) -> list[Any]:
+        repeat = template(self._steps)
+        return [
+            step
+            for names in self._combined
+            for step in cast(list[Any], repeat(names) if repeat else self._steps)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._all[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +98,7 @@ class Document:
     def entries(self) -> list[Entry]:
         """The scenarios, expanded and checked; raises :class:`BadScenario`."""
         if stamps.known(self.stamp):
-            return list(self._entries(cast(Data, self.data)["scenarios"]))
+            return list(self._entries(cast(Data, self.data)["scenarios"], later=True))
         # Takes most of the time of loading a file: see the module.
         from rig.scenario.schema import Scenario, Top
 
@@ -86,16 +110,17 @@ class Document:
         stamps.remember(self.stamp)
         return entries
 
-    def _entries(self, scenarios: Sequence[Data]) -> Iterator[Entry]:
+    def _entries(self, scenarios: Sequence[Data], *, later: bool = False) -> Iterator[Entry]:
+        """The scenarios; with ``later``, the steps of a matrix are made when they are first looked at."""
         for position, raw in enumerate(scenarios):
             where: Location = ("scenarios", position)
             line = self._mark(where)[0]
             steps = raw.get("steps")
             written = len(steps) if isinstance(steps, list) else 0
-            for data in self._expanded(raw, where):
+            for data in self._expanded(raw, where, later=later):
                 yield Entry(data, line, where, written)
 
-    def _expanded(self, raw: Data, where: Location) -> Iterator[Data]:
+    def _expanded(self, raw: Data, where: Location, *, later: bool) -> Iterator[Data]:
         """One scenario as written to those it stands for."""
         steps, matrix = raw.get("steps"), raw.get("matrix")
         if not isinstance(matrix, dict) or not matrix or not isinstance(steps, list):
@@ -113,10 +138,9 @@ class Document:
                     yield cast(Data, evaluate(names)) if evaluate else rest
                 return
             at = (*where, "steps")
-            repeat = template(steps)
-            repeated = [
-                step for names in combined for step in cast(list[Any], repeat(names) if repeat else steps)
-            ]
+            repeated: Sequence[Any] = _Repeated(steps, combined)
+            if not later:
+                repeated = list(repeated)
         except BadTemplate as error:
             raise BadScenario(self._at((*at, *error.path), str(error))) from error
         yield {**rest, "steps": repeated}

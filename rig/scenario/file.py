@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -118,6 +119,10 @@ def _scenario(entry: Entry, prefix: str, path: Path) -> Scenario:
             except ValueError as error:  # a call of a package that was uninstalled since the file was checked
                 raise BadScenario(f"{path}:{entry.line}: {error}") from error
 
+    @cache
+    def issues() -> frozenset[str | int]:
+        return frozenset(filter(None, map(build.issued, (*data.get("before", ()), *data["steps"]))))
+
     return Scenario(
         f"{prefix}/{data['name']}",
         data["summary"],
@@ -127,7 +132,7 @@ def _scenario(entry: Entry, prefix: str, path: Path) -> Scenario:
         tuple(data.get("requirements", ())),
         str(path),
         entry.line,
-        issues=frozenset(filter(None, map(build.issued, (*data.get("before", ()), *data["steps"])))),
+        issues=issues,
         steps=steps,
     )
 

@@ -88,17 +88,15 @@ class Scenario:
     line: int = 0
     needs: frozenset[Need] = frozenset()
     #: names or opcodes of the hypercalls, and names of the RTAS services, that the scenario issues
-    issues: frozenset[str | int] = frozenset()
+    issues: Callable[[], frozenset[str | int]] = frozenset
     steps: Callable[[], Iterator[Step]] | None = None
 
     def calls(self, name: str) -> bool:
         """Whether the scenario issues the hypercall or the RTAS service called ``name``."""
-        opcode = names.opcode(name)
-        if opcode == H_RTAS and any(
-            isinstance(one, str) and names.opcode(one) is None for one in self.issues
-        ):
+        opcode, issues = names.opcode(name), self.issues()
+        if opcode == H_RTAS and any(isinstance(one, str) and names.opcode(one) is None for one in issues):
             return True
-        return name in self.issues or opcode in self.issues
+        return name in issues or opcode in issues
 
 
 def scenario(
@@ -116,6 +114,8 @@ def scenario(
     def make(play: Play) -> Scenario:
         source = inspect.getsourcefile(play) or ""
         line = inspect.unwrap(play).__code__.co_firstlineno
-        return Scenario(name, summary, play, machine, requires, requirements, source, line, needs, issues)
+        return Scenario(
+            name, summary, play, machine, requires, requirements, source, line, needs, lambda: issues
+        )
 
     return make
