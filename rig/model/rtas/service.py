@@ -118,12 +118,12 @@ def bounded(address: int, most: int, length: int | None = None) -> Callable[[Req
     """The ``buffers`` of a service with one buffer at the argument with index ``address``.
 
     ``most`` are the bytes that it ever touches; ``length``, when given, is the index of the argument that
-    says how many they are, and a service that is given more touches nothing.
+    says how many they are.  A call that names more runs alone: nobody says how far it goes before it fails.
     """
 
     def buffers(request: Request) -> Footprint:
         size = most if length is None else request.args[length]
-        return ((request.args[address], size if size <= most else 0),)
+        return None if size > most else ((request.args[address], size),)
 
     return buffers
 
