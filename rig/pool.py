@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +28,13 @@ KEPT = 2
 
 
 class Pool:
-    """The machines of one worker, by build and options.  A context manager that leaves none behind."""
+    """The machines of one worker, by build and options.  A context manager that leaves none behind.
 
-    def __init__(self, isolate: bool = False) -> None:
+    ``meanwhile`` is called while a QEMU comes up.
+    """
+
+    def __init__(self, isolate: bool = False, meanwhile: Callable[[], object] | None = None) -> None:
+        self._meanwhile = meanwhile
         self.isolate = isolate
         self._machines: dict[tuple[str, MachineOptions], tuple[Caller, ExitStack]] = {}
 
@@ -71,7 +76,7 @@ class Pool:
 
                 machine = SlofMachine(build, options, folder, Deadline(max(seconds, BOOT)))
             else:
-                machine = Machine(build, options, folder, Deadline(seconds))
+                machine = Machine(build, options, folder, Deadline(seconds), meanwhile=self._meanwhile)
             undo.callback(machine.close)
             machine.start()
             self._machines[key] = (machine, undo.pop_all())

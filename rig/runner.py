@@ -8,23 +8,23 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rig.check import deviations as known_deviations
-from rig.check import verdict
-from rig.check.judge import Judge, Judged, Judgement
 from rig.machine.build import Build, devices, release
 from rig.machine.errors import MachineError
 from rig.machine.machine import Machine
 from rig.machine.translation import translatable
-from rig.model.model import Model
 from rig.pool import Caller, Pool
-from rig.report import evidence
 from rig.report.result import Result
 from rig.scenario.script import Scenario
 from rig.schedule import Kind, Schedule, Task
 from rig.versions import dotted, within
+
+if TYPE_CHECKING:  # imported while QEMU starts: see prepare
+    from rig.check.deviations import Deviations
+    from rig.check.judge import Judge, Judged, Judgement
 
 #: seconds a machine may take to be ready
 START = 30.0
@@ -40,9 +40,16 @@ class Settings:
     cpu: str | None = None
     revision: str = "merged"
     evidence: Path | None = None
-    deviations: tuple[known_deviations.Deviation, ...] = field(default_factory=known_deviations.load)
     #: told every judged step where it was judged: with several jobs, in a process of its own
     observe: Callable[[Scenario, Build, Judged], None] | None = None
+
+
+def prepare() -> None:
+    """Import and read all that judging needs, which takes longer than QEMU needs to start."""
+    import rig.check.judge  # noqa: F401
+    from rig.check.deviations import load
+
+    load()
 
 
 def newer(scenario: Scenario, builds: Sequence[Build]) -> Build | None:
@@ -113,10 +120,11 @@ class Runner:
         if jobs > 1:
             from rig.workers import Workers  # of no use to a single worker, and slow to import
 
+            prepare()  # once, for all that are forked
             with Workers(schedule, jobs, self._judge, isolate=self.settings.isolate) as workers:
                 workers.run(on_result)
             return
-        with Pool(self.settings.isolate) as pool:
+        with Pool(self.settings.isolate, prepare) as pool:
             task = schedule.next()
             while task is not None:
                 on_result(self._judge(task, pool))
@@ -133,15 +141,6 @@ class Runner:
             machine = replace(machine, cpu=self.settings.cpu)
         return replace(scenario, machine=machine)
 
-    def _known(self, build: Build, machine: Caller, judgement: Judgement) -> known_deviations.Deviations:
-        """The deviations of ``build``, and from a move on those of the build that the machine has become."""
-        known = known_deviations.Deviations(self.settings.deviations, build.version)
-        if judgement.moved is None:
-            return known
-        return known.until(
-            judgement.moved, known_deviations.Deviations(self.settings.deviations, machine.build.version)
-        )
-
     def judge(self, scenario: Scenario, index: int, pool: Pool) -> Result:
         """One scenario on one build; every failure of rig or build becomes an ``error`` result."""
         build = self.builds[index]
@@ -157,6 +156,10 @@ class Runner:
                 return Result(
                     scenario.name, index, "skipped", reason=f"this build has no {', '.join(missing)}"
                 )
+            from rig.check.judge import Judge
+            from rig.check.verdict import decide
+            from rig.model.model import Model
+
             observe = self.settings.observe
             judge = Judge(
                 machine,
@@ -168,11 +171,7 @@ class Runner:
             return self._failed(scenario, index, machine, judge, pool, started, str(error))
         except Exception:  # noqa: BLE001 - whatever the rig did wrong must not end the run
             return self._failed(scenario, index, machine, judge, pool, started, traceback.format_exc())
-        opinion = verdict.decide(
-            scenario.name,
-            judgement.violations,
-            self._known(build, machine, judgement),
-        )
+        opinion = decide(scenario.name, judgement.violations, _known(build, machine, judgement))
         result = Result(
             scenario.name,
             index,
@@ -207,6 +206,8 @@ class Runner:
         folder = ""
         calls = 0
         if machine is not None:
+            from rig.check.judge import Judgement
+
             judgement = judge.result if judge else Judgement()
             calls = judgement.calls
             folder = self._evidence(scenario, self.builds[index], machine, judgement)
@@ -224,6 +225,8 @@ class Runner:
     def _evidence(self, scenario: Scenario, build: Build, machine: Caller, judgement: Judgement) -> str:
         if self.settings.evidence is None:
             return ""
+        from rig.report import evidence
+
         name = _folder(scenario, build)
         folder = self.settings.evidence / name
         evidence.write(
@@ -242,9 +245,21 @@ class Runner:
         """Keep what the screen showed, which is worth a look also when nothing is wrong with it."""
         if self.settings.evidence is None:
             return ""
+        from rig.report import evidence
+
         name = _folder(scenario, build)
         evidence.keep(self.settings.evidence / name, machine.pictures)
         return f"{self.settings.evidence.name}/{name}"
+
+
+def _known(build: Build, machine: Caller, judgement: Judgement) -> Deviations:
+    """The deviations of ``build``, and from a move on those of the build that the machine has become."""
+    from rig.check.deviations import Deviations, load
+
+    known = Deviations(load(), build.version)
+    if judgement.moved is None:
+        return known
+    return known.until(judgement.moved, Deviations(load(), machine.build.version))
 
 
 def _folder(scenario: Scenario, build: Build) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from packaging.specifiers import SpecifierSet
-
 
 def dotted(version: Sequence[int]) -> str:
     """A version such as (7, 2, 22) as text."""
@@ -17,4 +15,6 @@ def within(version: Sequence[int], wanted: str) -> bool:
 
     Raises :class:`packaging.specifiers.InvalidSpecifier` for what is no range.
     """
+    from packaging.specifiers import SpecifierSet  # slow to import, and a version is mostly only shown
+
     return SpecifierSet(wanted).contains(dotted(version), prereleases=True)

@@ -15,7 +15,7 @@ from rig.campaign.kinds import POOL, Vocabulary, edge
 from rig.model.dispatch import Registry
 from rig.model.environment import Environment
 from rig.model.hypercall import Argument, Hypercall, Kind
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.model.rtas.service import Service
 from rig.model.update_dt import H_UPDATE_DT
 from rig.model.vof import H_VOF_CLIENT

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from rig.check.deviations import Deviation, Deviations
-from rig.check.violation import Violation
+if TYPE_CHECKING:
+    from rig.check.deviations import Deviation, Deviations
+    from rig.check.violation import Violation
 
 Verdict = Literal["conforms", "deviates", "mismatch", "fixed", "skipped", "error"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

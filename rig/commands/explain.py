@@ -15,7 +15,7 @@ def command(name: str) -> None:
     """Print the contract of NAME (H_LOGICAL_MEMOP, 0xf001, get-time-of-day), its scenarios and deviations."""
     from rig.check.deviations import load
     from rig.model.dispatch import installed
-    from rig.model.rtas import SERVICES
+    from rig.model.rtas.families import SERVICES
     from rig.model.rtas.unseen import why
     from rig.scenario.loader import select
 

@@ -21,7 +21,7 @@ from rig.machine.build import Build
 from rig.machine.command_line import CAPABILITIES
 from rig.machine.machine import Machine
 from rig.model.model import Model
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.pool import Pool
 from rig.program import H_RTAS, Call, Seed
 from rig.scenario.dump import dump_program

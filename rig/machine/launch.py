@@ -11,7 +11,7 @@ import shlex
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,10 +73,12 @@ def launch(
     image: Path | None,
     deadline: Deadline,
     stops: tuple[int, ...] = (agent.DONE, agent.FAULT),
+    meanwhile: Callable[[], object] | None = None,
 ) -> tuple[Running, tuple[str, ...]]:
     """Start everything; the machine with its command line.
 
     Logs go into ``directory``; gdb breaks at ``stops``; without ``image`` the build's own firmware runs.
+    ``meanwhile`` is called while QEMU and gdb come up.
     Raises :class:`LaunchError` or another :class:`MachineError` and then leaves nothing behind.
     """
     with contextlib.ExitStack() as parts:
@@ -128,6 +130,8 @@ def launch(
 
             console = Console(console_end)
             parts.callback(console.close)
+        if meanwhile is not None:
+            meanwhile()
         try:
             monitor.connect(deadline)
             debugger.connect(private / "gdb", stops, deadline)

@@ -8,7 +8,7 @@ different and what must not is the business of model and comparison.  This is wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
@@ -37,8 +37,9 @@ if TYPE_CHECKING:  # imported while QEMU starts
 class Machine:
     """One QEMU of ``build``; a context manager that starts and closes it.
 
-    ``directory`` receives the logs, ``deadline`` bounds the start, ``image`` replaces the agent's image.  For
-    one thread at a time.  Every method raises :class:`MachineError` when rig or build failed to answer.
+    ``directory`` receives the logs, ``deadline`` bounds the start, ``image`` replaces the agent's image,
+    ``meanwhile`` is called while QEMU comes up.  For one thread at a time.  Every method raises
+    :class:`MachineError` when rig or build failed to answer.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Machine:
         deadline: Deadline | None = None,
         *,
         image: Path | None = None,
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
+        self._meanwhile = meanwhile
         self._session = Session(build, options, directory, image)
         self._start_by = deadline or Deadline(steps.PATIENCE)
 
@@ -66,7 +69,7 @@ class Machine:
 
     def start(self) -> None:
         """Bring QEMU up and run the agent to its first stop.  Leaves nothing behind when it fails."""
-        steps.start(self._session, self._start_by)
+        steps.start(self._session, self._start_by, self._meanwhile)
 
     def close(self) -> None:
         """End QEMU and everything that belongs to it.  May be called twice."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -61,10 +61,12 @@ class Session:
 
     # ---- life ----------------------------------------------------------------------------------------------
 
-    def launch(self, deadline: Deadline) -> None:
-        """Bring QEMU up, its guest not yet running."""
+    def launch(self, deadline: Deadline, meanwhile: Callable[[], object] | None = None) -> None:
+        """Bring QEMU up, its guest not yet running, and call ``meanwhile`` as it comes."""
         options = place(self.options, self.directory)
-        running, self.command_line = launch(self.build, options, self.directory, self.image, deadline)
+        running, self.command_line = launch(
+            self.build, options, self.directory, self.image, deadline, meanwhile=meanwhile
+        )
         self.running = running
         try:
             self.plugged = {}

@@ -5,7 +5,7 @@ The two need each other: a batch may end with a reset, and translation comes int
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from rig.deadline import Deadline
@@ -26,10 +26,13 @@ PATIENCE = 20.0
 # ---- start and reset ---------------------------------------------------------------------------------------
 
 
-def start(session: Session, deadline: Deadline) -> None:
-    """Bring QEMU up and run the agent to its first stop.  Leaves nothing behind when it fails."""
+def start(session: Session, deadline: Deadline, meanwhile: Callable[[], object] | None = None) -> None:
+    """Bring QEMU up, calling ``meanwhile`` as it comes, and run the agent to its first stop.
+
+    Leaves nothing behind when it fails.
+    """
     with session.blamed():
-        session.launch(deadline)
+        session.launch(deadline, meanwhile)
         try:
             arrive(session, deadline)
         except BaseException:

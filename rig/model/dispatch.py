@@ -7,14 +7,16 @@ theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
-from rig.model import logical, memop, update_dt, vof
+from rig.model import logical, memop, rtas, update_dt, vof
 from rig.model.expectation import Expectation
 from rig.model.hypercall import H_FUNCTION, MASK64, Footprint, Hypercall, State, returns
-from rig.model.rtas import call as rtas
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "rig.hypercalls"
 
@@ -36,9 +38,17 @@ class BadPlugin(RuntimeError):
 
 
 class Registry:
-    """Hypercalls by opcode; raises :class:`DuplicateHypercall` for an opcode or a name given twice."""
+    """Hypercalls by opcode; raises :class:`DuplicateHypercall` for an opcode or a name given twice.
 
-    def __init__(self, hypercalls: Iterable[Hypercall] = BUILT_IN) -> None:
+    ``plugins`` tells of further ones, and is asked when one is wanted that is not among ``hypercalls``.
+    """
+
+    def __init__(
+        self,
+        hypercalls: Iterable[Hypercall] = BUILT_IN,
+        plugins: Callable[[], Iterable[EntryPoint]] | None = None,
+    ) -> None:
+        self._plugins = plugins
         self._by_opcode: dict[int, Hypercall] = {}
         for hypercall in hypercalls:
             self.add(hypercall)
@@ -55,11 +65,48 @@ class Registry:
                 )
         self._by_opcode[hypercall.opcode] = hypercall
 
+    def _complete(self) -> None:
+        """Add the plugins; raises :class:`BadPlugin`."""
+        if self._plugins is None:
+            return
+        before = dict(self._by_opcode)
+        try:
+            for plugin in self._plugins():
+                self._add(plugin)
+        except BadPlugin:
+            self._by_opcode = before  # so that whoever asks again is told again
+            raise
+        self._plugins = None
+
+    def _add(self, plugin: EntryPoint) -> None:
+        where = f"entry point {plugin.name} = {plugin.value}"
+        if plugin.dist is not None:
+            where += f" of {plugin.dist.name} {plugin.dist.version}"
+        try:
+            found = plugin.load()
+        except Exception as error:
+            raise BadPlugin(
+                f"{where} cannot be imported: {error}; repair or uninstall the package"
+            ) from error
+        for hypercall in found if isinstance(found, Sequence) else (found,):
+            if not isinstance(hypercall, Hypercall):
+                raise BadPlugin(
+                    f"{where} gives a {type(hypercall).__name__}; "
+                    "it must name a rig.model.hypercall.Hypercall or a sequence of them"
+                )
+            try:
+                self.add(hypercall)
+            except ValueError as error:
+                raise BadPlugin(f"{where}: {error}") from error
+
     def __iter__(self) -> Iterator[Hypercall]:
+        self._complete()
         return iter(self._by_opcode.values())
 
     def find(self, opcode: int) -> Hypercall | None:
-        """The call with this opcode; the opcode is compared in all its 64 bits."""
+        """The call with this opcode, of which all 64 bits are compared; raises :class:`BadPlugin`."""
+        if opcode not in self._by_opcode:
+            self._complete()
         return self._by_opcode.get(opcode)
 
     def footprint(self, opcode: int, registers: Mapping[str, int], state: State) -> Footprint:
@@ -83,36 +130,13 @@ class Registry:
         )
 
 
-def load(plugins: Iterable[EntryPoint] | None = None) -> Registry:
-    """A registry of the built-in calls and of ``plugins``, by default those of every installed package.
+def _plugins() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import
 
-    Raises :class:`BadPlugin` for one that cannot be imported, is no hypercall or clashes with another.
-    """
-    registry = Registry()
-    for plugin in entry_points(group=GROUP) if plugins is None else plugins:
-        where = f"entry point {plugin.name} = {plugin.value}"
-        if plugin.dist is not None:
-            where += f" of {plugin.dist.name} {plugin.dist.version}"
-        try:
-            found = plugin.load()
-        except Exception as error:
-            raise BadPlugin(
-                f"{where} cannot be imported: {error}; repair or uninstall the package"
-            ) from error
-        for hypercall in found if isinstance(found, Sequence) else (found,):
-            if not isinstance(hypercall, Hypercall):
-                raise BadPlugin(
-                    f"{where} gives a {type(hypercall).__name__}; "
-                    "it must name a rig.model.hypercall.Hypercall or a sequence of them"
-                )
-            try:
-                registry.add(hypercall)
-            except ValueError as error:
-                raise BadPlugin(f"{where}: {error}") from error
-    return registry
+    return entry_points(group=GROUP)
 
 
 @cache
 def installed() -> Registry:
-    """The registry of this installation, made once."""
-    return load()
+    """The registry of this installation: the built-in calls and those of every installed package."""
+    return Registry(plugins=_plugins)

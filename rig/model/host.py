@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from rig.model import rtas
 from rig.model.expectation import UNSPECIFIED, Case, Expectation, ExpectedEvent, Relation
 from rig.model.hypercall import State
+from rig.model.rtas.families import FAMILIES
 from rig.program import LOAD, MOVE, RESTART, SAVE, Ending, Host, Outcome
 from rig.target import GuestMemory
 
@@ -82,7 +82,7 @@ def collect(families: Iterable[object]) -> Mapping[str, HostReference]:
     return {**MACHINE, **actions}
 
 
-HOST_ACTIONS = collect(rtas.FAMILIES)
+HOST_ACTIONS = collect(FAMILIES)
 
 _quiet = emits()
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from rig.model import dispatch, host
+from rig.model import dispatch
 from rig.model.environment import Environment
 from rig.model.expectation import Case, Expectation
 from rig.model.hypercall import H_PRIVILEGE, MASK64, Footprint, State, returns
 from rig.model.memop import REVISIONS
 from rig.model.memory import Memory
-from rig.model.rtas import cpu
 from rig.program import Arrive, Call, Host, Outcome, Ref, Value
 
 #: argument registers of a hypercall: r4..r12
@@ -92,10 +91,14 @@ class Model:
 
     def expect_host(self, action: Host) -> Expectation:
         """What the contract permits a host action to leave behind."""
+        from rig.model import host  # which knows every RTAS family
+
         return host.expect(action, self.state)
 
     def expect_arrival(self, arrival: Arrive) -> Expectation:
         """With what registers the contract permits a CPU to have been started."""
+        from rig.model.rtas import cpu
+
         return cpu.arrival(arrival, self.state.of(cpu.Cpus))
 
     def settle(self, case: Case, outcome: Outcome) -> None:

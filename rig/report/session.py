@@ -105,7 +105,7 @@ class Session:
         if not self._json and not self._junit:
             return
         from rig.model.dispatch import installed
-        from rig.model.rtas import SERVICES
+        from rig.model.rtas.families import SERVICES
         from rig.report.coverage import coverage
 
         described = [build_json(build, machine, cpu) for build in builds]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TypeVar
 
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.program import Host, Outcome
 from rig.scenario.script import Disagreement, Playing, Stage, scenario
 from rig.versions import dotted, within

@@ -15,7 +15,7 @@ from rig.model.expectation import Expectation
 from rig.model.hypercall import MASK64, Argument, Hypercall, Kind, returns
 from rig.model.memop import MAX_COUNT
 from rig.model.model import Model
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.program import Call, Host, Ref, Rtas, Seed, Step
 from rig.scenario.reserved import AGENT
 from rig.scenario.resolve import Names, resolve_step

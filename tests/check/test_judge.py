@@ -9,7 +9,7 @@ import pytest
 from rig.check.judge import Judge, Judgement
 from rig.model.environment import Environment, Node, Region
 from rig.model.model import Model
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.model.target import ModelTarget
 from rig.program import Call, MachineOptions, Outcome, Rtas, Seed, Step
 from rig.scenario.reserved import AGENT

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from rig.model.dispatch import BUILT_IN, BadPlugin, DuplicateHypercall, Registry, load
+from rig.model.dispatch import BUILT_IN, BadPlugin, DuplicateHypercall, Registry, installed
 from rig.model.expectation import Expectation
 from rig.model.hypercall import H_FUNCTION, H_SUCCESS, MASK64, Hypercall, returns
 from rig.model.model import Model
@@ -57,7 +57,7 @@ def test_an_unknown_opcode_that_succeeds_is_rejected(model: Model, judge) -> Non
 
 @pytest.mark.parametrize("value", [MINE, (MINE,), [MINE]])
 def test_a_package_adds_its_calls(environment, plugin, value: object) -> None:
-    registry = load([plugin(value)])
+    registry = Registry(plugins=lambda: [plugin(value)])
     model = Model(environment(), registry=registry)
     assert model.expect(Call(0xF123, (7,))).arguments == {"first": 7}
 
@@ -68,18 +68,30 @@ def test_an_opcode_or_name_is_given_once(plugin, changed: dict[str, object]) -> 
     with pytest.raises(DuplicateHypercall, match=r"clashes with H_LOGICAL_MEMOP \(0xf001, by .QEMU docs"):
         Registry([*BUILT_IN, twin])
     with pytest.raises(BadPlugin, match=r"mine = rig_test_plugin:thing: .*clashes"):
-        load([plugin(twin)])
+        list(Registry(plugins=lambda: [plugin(twin)]))
 
 
 def test_a_plugin_that_is_no_hypercall_is_refused(plugin) -> None:
     with pytest.raises(BadPlugin, match="gives a dict; it must name"):
-        load([plugin({})])
+        list(Registry(plugins=lambda: [plugin({})]))
 
 
-def test_a_plugin_that_cannot_be_imported_is_named() -> None:
+def test_plugins_are_not_looked_for_while_a_call_is_built_in(environment) -> None:
+    def fail() -> list[EntryPoint]:
+        raise AssertionError("plugins were looked for")
+
+    model = Model(environment(), registry=Registry(plugins=fail))
+    assert model.expect(Call(BUILT_IN[0].opcode)).cases
+    with pytest.raises(AssertionError, match="looked for"):
+        model.expect(Call(0xF123))
+
+
+def test_a_plugin_that_cannot_be_imported_is_named_each_time(plugin) -> None:
     missing = EntryPoint("gone", "rig_no_such_module:x", "rig.hypercalls")
-    with pytest.raises(BadPlugin, match="gone = rig_no_such_module:x cannot be imported"):
-        load([missing])
+    registry = Registry(plugins=lambda: [plugin(MINE), missing])
+    for _ in range(2):
+        with pytest.raises(BadPlugin, match="gone = rig_no_such_module:x cannot be imported"):
+            registry.find(0xF124)
 
 
 @pytest.mark.parametrize("opcode", [-1, 1 << 64])
@@ -89,4 +101,4 @@ def test_an_opcode_fits_into_r3(opcode: int) -> None:
 
 
 def test_the_installed_registry_holds_the_built_in_calls() -> None:
-    assert {call.name for call in BUILT_IN} <= {call.name for call in load()}
+    assert {call.name for call in BUILT_IN} <= {call.name for call in installed()}

@@ -12,7 +12,7 @@ from rig.model.dispatch import Registry
 from rig.model.expectation import Case, Expectation
 from rig.model.hypercall import MASK64, State, returns
 from rig.model.model import Model, UnresolvedCall, registers_of
-from rig.model.rtas import FAMILIES, SERVICES, collect
+from rig.model.rtas.families import FAMILIES, SERVICES, collect
 from rig.program import Call, Host, Outcome, Ref
 
 

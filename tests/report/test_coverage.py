@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.report.coverage import NOT_SEEN, coverage
 from rig.report.result import Result
 

@@ -11,7 +11,7 @@ import pytest
 
 from rig.model.environment import Region
 from rig.model.memory import Memory
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.program import Outcome
 from rig.scenario.script import Disagreement, Playing, Scenario
 

@@ -11,7 +11,7 @@ from rig.builds.store import Store, default_root, resolve
 from rig.deadline import Deadline
 from rig.machine.build import probe
 from rig.machine.machine import Machine
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.program import MachineOptions, Rtas
 from rig.resources import scenario_root
 from rig.scenario.loader import load_all

@@ -1,73 +1,40 @@
-"""The RTAS services that the model knows, collected from one module per family.
-
-A family module describes its services in ``SERVICES`` and may describe host actions in ``HOST_ACTIONS``
-(:mod:`rig.model.host`).  :mod:`rig.model.rtas.clock` is the one to imitate; adding a family is one line here.
-"""
+"""H_RTAS: its description; what it means and the services behind it are imported by the first such call."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
-from rig.model.rtas import (
-    clock,
-    connector,
-    console,
-    cpu,
-    ddw,
-    drc,
-    eeh,
-    events,
-    fadump,
-    fwnmi,
-    msi,
-    nvram,
-    pci,
-    power,
-    sysparm,
-    vio,
-    xics,
+from rig.model.expectation import Expectation
+from rig.model.hypercall import Argument, Footprint, Hypercall, Kind, State
+from rig.program import H_RTAS
+
+CONTRACT = "QEMU docs/specs/ppc-spapr-hcalls, H_RTAS"
+BUFFER = "R1-7.2.4-3"
+STATUS = "R1-7.2.8-1"
+
+
+def _expect(registers: Mapping[str, int], state: State) -> Expectation:
+    from rig.model.rtas import call
+
+    return call.expect(registers, state)
+
+
+def _footprint(registers: Mapping[str, int], state: State) -> Footprint:
+    from rig.model.rtas import call
+
+    return call.footprint(registers, state)
+
+
+HYPERCALLS = (
+    Hypercall(
+        H_RTAS,
+        "H_RTAS",
+        (Argument("block", Kind.ADDRESS, "guest physical address of the RTAS parameter block"),),
+        "Calls the RTAS service whose token the parameter block holds. H_SUCCESS when it was called, its "
+        "result being in the block; H_PARAMETER for an unknown token.",
+        CONTRACT,
+        _expect,
+        (BUFFER, STATUS),
+        _footprint,
+    ),
 )
-from rig.model.rtas.service import Service
-
-
-class Family(Protocol):
-    """A module of services that belong together."""
-
-    SERVICES: tuple[Service, ...]
-
-
-#: every family, in the order of LoPAR's chapters
-FAMILIES: tuple[Family, ...] = (
-    nvram,
-    clock,
-    console,
-    sysparm,
-    vio,
-    power,
-    cpu,
-    pci,
-    msi,
-    xics,
-    eeh,
-    ddw,
-    events,
-    drc,
-    connector,
-    fwnmi,
-    fadump,
-)
-
-
-def collect(families: Iterable[Family]) -> Mapping[str, Service]:
-    """Services by name; raises :class:`ValueError` when two families describe the same one."""
-    services: dict[str, Service] = {}
-    for family in families:
-        for service in family.SERVICES:
-            if service.name in services:
-                raise ValueError(f"two families describe the RTAS service {service.name}: keep one")
-            services[service.name] = service
-    return services
-
-
-SERVICES = collect(FAMILIES)

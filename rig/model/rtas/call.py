@@ -27,20 +27,15 @@ from rig.model.expectation import (
 from rig.model.hypercall import (
     H_PARAMETER,
     H_SUCCESS,
-    Argument,
     Footprint,
-    Hypercall,
-    Kind,
     State,
     unsigned,
 )
-from rig.model.rtas import SERVICES
+from rig.model.rtas import BUFFER, CONTRACT, STATUS
+from rig.model.rtas.families import SERVICES
 from rig.model.rtas.service import PARAMETER_ERROR, Reply, Request, Service
-from rig.program import H_RTAS, Outcome
+from rig.program import Outcome
 
-CONTRACT = "QEMU docs/specs/ppc-spapr-hcalls, H_RTAS"
-BUFFER = "R1-7.2.4-3"
-STATUS = "R1-7.2.8-1"
 SILENT = "LoPAR 7.2.7: results of bad parameters are undefined"
 
 #: Real-mode addresses have 60 bits; what lies above is not decoded.
@@ -373,20 +368,3 @@ def _guard(state: State, address: int, count: int) -> tuple[Write, ...]:
     """``count`` cells that must stay: where they did not, the case in which they may change fits better."""
     parts = ram_of(state, address, max(0, 4 * count))
     return tuple(Write(start, state.memory.read(start, length), BUFFER) for start, length in parts)
-
-
-HYPERCALLS = (
-    Hypercall(
-        H_RTAS,
-        "H_RTAS",
-        (Argument("block", Kind.ADDRESS, "guest physical address of the RTAS parameter block"),),
-        "Calls the RTAS service whose token the parameter block holds. H_SUCCESS when it was called, its "
-        "result being in the block; H_PARAMETER for an unknown token.",
-        CONTRACT,
-        expect,
-        (BUFFER, STATUS),
-        footprint,
-    ),
-)
-
-__all__ = ["HYPERCALLS", "Block", "Tokens", "expect"]

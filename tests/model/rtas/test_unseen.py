@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rig.check.deviations import load
-from rig.model.rtas import SERVICES
+from rig.model.rtas.families import SERVICES
 from rig.model.rtas.unseen import OWN, why
 
 
