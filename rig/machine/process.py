@@ -36,6 +36,20 @@ def _keeper() -> ThreadPoolExecutor:
     return _keepers.setdefault(os.getpid(), ThreadPoolExecutor(1, "rig-keeper"))
 
 
+def bound(argv: Sequence[str], parent: int) -> list[str]:
+    """The words that execute ``argv`` as a child of the process ``parent`` that does not outlive it.
+
+    Raises :class:`LaunchError` without setpriv(1), which rather than a preexec_fn does it: that may deadlock
+    in a process with threads.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise LaunchError("setpriv is not on PATH; install util-linux")
+    # A parent that ended before the signal was asked for sends none: its child has another parent by then.
+    still = f'[ "$PPID" = {parent} ] && exec "$0" "$@"'
+    return [setpriv, "--pdeathsig", "KILL", "--", "/bin/sh", "-c", still, *argv]
+
+
 class Process:
     """One child in a session of its own, killed by the kernel should the rig end first.
 
@@ -58,10 +72,7 @@ class Process:
         self.argv = tuple(argv)
         self.name = Path(argv[0]).name
         self._stderr = stderr
-        # setpriv(1) rather than preexec_fn, which may deadlock in a process with threads.
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            raise LaunchError("setpriv is not on PATH; install util-linux")
+        words = bound(argv, os.getpid())
         if shutil.which(argv[0]) is None:
             raise LaunchError(f"{argv[0]} is missing or not executable")
         with stderr.open("ab") as errors:
@@ -69,7 +80,7 @@ class Process:
                 _keeper()
                 .submit(
                     subprocess.Popen,
-                    [setpriv, "--pdeathsig", "KILL", "--", *argv],
+                    words,
                     stdin=stdin,
                     stdout=stdout,
                     stderr=errors,

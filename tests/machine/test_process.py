@@ -11,7 +11,7 @@ import pytest
 
 from rig.deadline import Deadline
 from rig.machine.errors import LaunchError
-from rig.machine.process import TAIL, Process
+from rig.machine.process import TAIL, Process, bound
 
 
 def run(folder: Path, script: str) -> Process:
@@ -64,6 +64,12 @@ def test_a_deadline_ends_the_wait(short_tmp: Path) -> None:
 def test_what_is_no_program_is_refused(short_tmp: Path) -> None:
     with pytest.raises(LaunchError, match="/nonexistent is missing or not executable"):
         Process(["/nonexistent"], stderr=short_tmp / "stderr.log")
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["parent-alive", "parent-ended-before"])
+def test_a_child_whose_parent_ended_before_it_was_bound_executes_nothing(early: bool) -> None:
+    words = bound(["/bin/echo", "a  b"], 1 if early else os.getpid())
+    assert subprocess.run(words, capture_output=True, text=True).stdout == ("" if early else "a  b\n")
 
 
 def test_without_setpriv_nothing_is_started(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
