@@ -124,10 +124,14 @@ class Programs:
         self._ram_end = environment.ram[-1].end
         self._final = [service for service in listed if service.name in FINAL]
         usual = [service for service in listed if service.name not in FINAL]
-        self._alone = [one for one in usual if one.buffers is None or one.name in FRAGILE]
-        self._together = [one for one in usual if one not in self._alone]
+        alone = [one for one in usual if one.buffers is None or one.name in FRAGILE]
+        self._services = [one for one in usual if one not in alone] or alone
         self._hypercalls = [] if only else [one for one in registry if one.opcode not in SOLE | {H_RTAS}]
-        self._sole = [] if only else [one for one in registry if one.opcode in SOLE]
+        #: what cannot share a batch
+        self._alone: list[Service | Hypercall] = [
+            *alone,
+            *(() if only else (one for one in registry if one.opcode in SOLE)),
+        ]
 
     def chunks(self, number: int, calls: int) -> Iterator[tuple[Step, ...]]:
         """Program ``number``, cut to ``calls`` calls."""
@@ -159,15 +163,14 @@ class Programs:
             return self._hypercall(making, rng.choice(self._hypercalls), slot)
         if roll < shares.hypercalls + shares.unknown:
             return self._unknown(making, slot)
-        return self._rtas(making, rng.choice(self._together or self._alone), slot)
+        return self._rtas(making, rng.choice(self._services), slot)
 
     def _apart(self, making: _Making, slot: int) -> Step:
         """What cannot share a batch."""
         rng, shares = making.rng, self._shares
-        calls: list[Service | Hypercall] = [*self._alone, *self._sole]
-        if not calls or rng.random() * (shares.alone + shares.host) < shares.host:
+        if not self._alone or rng.random() * (shares.alone + shares.host) < shares.host:
             return rng.choice(HOST)
-        chosen: Service | Hypercall = rng.choice(calls)
+        chosen = rng.choice(self._alone)
         if isinstance(chosen, Hypercall):
             return self._hypercall(making, chosen, slot)
         return self._rtas(making, chosen, slot)

@@ -117,12 +117,7 @@ class Stateful:
                 self._found.add(violation.signature)
                 findings.append(self._finding(violation, number, played.executed))
         if played.error and not errors:
-            signature = f"machine/{played.failure}"
-            mismatches[signature] += 1
-            if signature not in self._found:
-                self._found.add(signature)
-                steps = self._small(played.executed, signature)
-                findings.append(self._described(signature, played.error, steps, number))
+            played.symptoms[f"machine/{played.failure}"] = played.error
         for signature, words in played.symptoms.items():
             mismatches[signature] += 1
             if signature not in self._found:

@@ -193,10 +193,8 @@ class Stream:
         grown = subject.health.grown()
         if grown > self._growth:
             self._growth = 2 * grown
-            batch, words = (
-                self._drawn(self._recent[-1][0]),
-                f"growth: QEMU grew by {grown >> 20} MiB of its own",
-            )
+            batch = self._drawn(self._recent[-1][0])
+            words = f"growth: QEMU grew by {grown >> 20} MiB of its own"
             result.count(self._examiner.noted(batch, tuple(range(GROWING)), words, result), 1)
 
     def _blame(self, shows: Shows, words: str, result: Examined) -> None:

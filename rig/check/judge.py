@@ -66,7 +66,7 @@ class Judged:
     outcome: Outcome
     expectation: Expectation
     case: Case
-    violations: tuple[Violation, ...]
+    violations: list[Violation]
 
 
 @dataclass(slots=True)
@@ -192,7 +192,7 @@ class Judge:
         case, violations = self._comparison.step(expectation, outcome, self._index)
         violations += _answered(action, expectation, outcome, self._index)
         self._names.record(step, outcome, self.machine.memory)
-        self._conclude([(self._index, action, outcome, expectation, case, violations)])
+        self._conclude([Judged(self._index, action, outcome, expectation, case, violations)])
         return outcome
 
     def _together(self, step: Together) -> Outcome:
@@ -204,7 +204,7 @@ class Judge:
         free = [touched for part in parts if isinstance(part, Run) for touched in part.touches]
         order = orders.explain(self.model, calls, outcomes, self.machine.memory, free)
         made = {one.part: one for one in order or ()}
-        judged: list[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]] = []
+        judged: list[Judged] = []
         for place, (part, outcome) in enumerate(zip(parts, outcomes, strict=True)):
             if place in made:
                 expectation = orders.bare(made[place])
@@ -213,7 +213,7 @@ class Judge:
             else:
                 expectation = orders.routine(part, outcome)
             case, violations = self._comparison.step(expectation, outcome, self._index)
-            judged.append((self._index, step, outcome, expectation, case, violations))
+            judged.append(Judged(self._index, step, outcome, expectation, case, violations))
         if order is None and all(outcome.ending == "returned" for outcome in outcomes):
             violations += orders.unexplained(expectation, self._index)
         for address, length in free:
@@ -283,22 +283,20 @@ class Judge:
             return
         outcomes = self.machine.call([pending.call for pending in batch])
         self._comparison.observed.forget()
-        judged: list[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]] = []
+        judged: list[Judged] = []
         for pending, outcome in zip(batch, outcomes, strict=False):
             pending.outcomes[pending.position] = outcome
             self._settle(judged[-1:])
             expectation = self.model.expect(pending.call)
             case, violations = self._comparison.step(expectation, outcome, pending.index)
-            judged.append((pending.index, pending.call, outcome, expectation, case, violations))
+            judged.append(Judged(pending.index, pending.call, outcome, expectation, case, violations))
             self._names.record(pending.step, outcome, self._comparison.observed)
         self.result.calls += len(outcomes)
         self._conclude(judged)
 
-    def _conclude(
-        self, judged: Sequence[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]]
-    ) -> None:
+    def _conclude(self, judged: Sequence[Judged]) -> None:
         """Compare RAM after a batch, let the model settle after its last step, and keep what broke."""
-        ending = judged[-1][2].ending
+        ending = judged[-1].outcome.ending
         if ending == "reset":
             self.model.reset(self.machine.environment)
             environment = self.machine.environment
@@ -307,29 +305,24 @@ class Judge:
         if ending in ("died", "running"):
             self.result.reusable = False
         else:
-            strays = self._comparison.sweep(
-                [(index, expectation) for index, _, _, expectation, _, _ in judged]
-            )
-            for index, _, _, _, _, violations in judged:
-                violations += [stray for stray in strays if stray.step == index]
+            strays = self._comparison.sweep([(one.index, one.expectation) for one in judged])
+            for one in judged:
+                one.violations.extend(stray for stray in strays if stray.step == one.index)
         self._settle(judged[-1:])
-        for index, step, outcome, expectation, case, violations in judged:
-            if isinstance(step, Call) or case.cells:  # system_wakeup lets a call return
-                self._count(expectation, case, outcome)
-            entry = Judged(index, step, outcome, expectation, case, tuple(violations))
-            if violations:
-                self.result.violations += violations
+        for one in judged:
+            if isinstance(one.step, Call) or one.case.cells:  # system_wakeup lets a call return
+                self._count(one.expectation, one.case, one.outcome)
+            if one.violations:
+                self.result.violations += one.violations
                 if len(self.result.broken) < MAX_BROKEN:
-                    self.result.broken.append(entry)
+                    self.result.broken.append(one)
             if self._observe is not None:
-                self._observe(entry)
+                self._observe(one)
 
-    def _settle(
-        self, judged: Sequence[tuple[int, Resolved, Outcome, Expectation, Case, list[Violation]]]
-    ) -> None:
+    def _settle(self, judged: Sequence[Judged]) -> None:
         """Let the model go where these steps took the build."""
-        for _, _, outcome, _, case, _ in judged:
-            self.model.settle(case, outcome)
+        for one in judged:
+            self.model.settle(one.case, one.outcome)
 
     def _count(self, expectation: Expectation, case: Case, outcome: Outcome) -> None:
         code = outcome.registers.get("r3", 0)

@@ -70,7 +70,7 @@ class _Search:
         ]
         self.footprints: dict[int, tuple[Range, ...]] = {}
         for part, call in calls.items():
-            footprint = model.expect(call).footprint
+            footprint = model.footprint(call)
             if footprint is None:
                 raise TooManyOrders("a call that may touch anything cannot be one of several at once")
             self.footprints[part] = footprint

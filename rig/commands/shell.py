@@ -149,7 +149,8 @@ def parse(line: str, stage: Stage) -> Step | None:
                 known = service if service in stage.environment.tokens else _number(service)
                 return Rtas(known, tuple(map(_number, rest)), nret=nret)
             case "seed", [address, *data] if data:
-                return Seed(_ram(stage, _number(address), len(bytes.fromhex("".join(data)))), _bytes(data))
+                written = bytes.fromhex("".join(data))
+                return Seed(_ram(stage, _number(address), len(written)), written)
             case "dump", [address, *rest] if len(rest) < 2:
                 length = _number(rest[0]) if rest else 64
                 click.echo("\n".join(_dump(stage.memory, _ram(stage, _number(address), length), length)))
@@ -169,10 +170,6 @@ def _number(word: str) -> int:
     if not -(1 << 63) <= value < 1 << 64:
         raise BadLine(f"{word} does not fit into 64 bits")
     return value & (1 << 64) - 1
-
-
-def _bytes(words: list[str]) -> bytes:
-    return bytes.fromhex("".join(words))
 
 
 def _ram(stage: Stage, address: int, length: int) -> int:

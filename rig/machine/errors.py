@@ -16,6 +16,11 @@ class MachineError(Exception):
         self.last_words = last_words
         super().__init__(cause)
 
+    def blame(self, build: str, last_words: str) -> None:
+        """Say which build failed and what it said last, as far as that is not said already."""
+        self.build = self.build or build
+        self.last_words = self.last_words or last_words
+
     def __str__(self) -> str:
         lines = [f"{self.build}: {self.cause}" if self.build else self.cause]
         if self.last_words:

@@ -6,7 +6,6 @@ do, and keep here what the next step needs to know.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -173,9 +172,8 @@ class Session:
         try:
             yield
         except MachineError as error:
-            error.build = error.build or f"{os.fspath(self.build.path)} ({self.build.version_text})"
-            if self.running is not None and not self.running.process.alive:
-                error.last_words = error.last_words or self.last_words()
+            died = self.running is not None and not self.running.process.alive
+            error.blame(f"{self.build.path} ({self.build.version_text})", self.last_words() if died else "")
             raise
 
 

@@ -282,9 +282,8 @@ class SlofMachine:
         try:
             yield
         except MachineError as error:
-            error.build = error.build or f"{self.build.path} ({self.build.version_text})"
-            if self._running is not None and not self._running.process.alive:
-                error.last_words = error.last_words or self.last_words()
+            died = self._running is not None and not self._running.process.alive
+            error.blame(f"{self.build.path} ({self.build.version_text})", self.last_words() if died else "")
             raise
 
 

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rig import resources
 from rig.check.deviations import load
 from rig.report.matrix import rows
 from rig.report.ranges import ranges, version
 from rig.report.result import Result, summary
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from rig.report.template import page as template
 
 #: the worst first
 FAILURES = ("error", "mismatch", "fixed")
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
-
-    kept = resources.cache("templates")
-    with suppress(OSError):
-        kept.mkdir(parents=True, exist_ok=True)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Compiling the page takes longer than writing it.
-        bytecode_cache=FileSystemBytecodeCache(str(kept)) if os.access(kept, os.W_OK) else None,
-    )
-    return environment.get_template("page.html")
 
 
 def write(
@@ -58,7 +32,7 @@ def write(
         (result for result in results if result.verdict in FAILURES),
         key=lambda result: FAILURES.index(result.verdict),
     )
-    page = _template().render(
+    page = template(Path(__file__).parent).render(
         report=report,
         command=command,
         builds=builds,

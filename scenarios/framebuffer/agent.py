@@ -8,6 +8,7 @@ on the frame buffer; then both must hold the same bytes, and the screen must sho
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from rig.picture import from_words
 from rig.program import H_LOGICAL_MEMOP, Call, MachineOptions, Requirement, Rtas, Seed, Step
@@ -17,8 +18,13 @@ H_LOGICAL_CI_STORE = 0x40
 READ, WRITE = "ibm,read-pci-config", "ibm,write-pci-config"
 
 MACHINE = MachineOptions(devices=("VGA,romfile=,addr=1",))
-NEEDED = Requirement(devices=("VGA",))
-ISSUES = frozenset({READ, WRITE, H_LOGICAL_MEMOP, H_LOGICAL_CI_STORE})
+on_screen = partial(
+    scenario,
+    machine=MACHINE,
+    requires=Requirement(devices=("VGA",)),
+    needs=frozenset({"screen"}),
+    issues=frozenset({READ, WRITE, H_LOGICAL_MEMOP, H_LOGICAL_CI_STORE}),
+)
 
 BLOCK, IDENTITY = 0x90_0000, 0x1111_1234
 #: the device's place in configuration space, the bridge's BUID, and where the two bases are put
@@ -120,13 +126,9 @@ def play(stage: Stage, *operations: tuple[str, tuple[int, int, int, int, int]]) 
         screen.compare(name)
 
 
-@scenario(
+@on_screen(
     name="invert",
     summary="inverting the screen shows every pixel inverted, inverting it again shows it as it was",
-    machine=MACHINE,
-    requires=NEEDED,
-    needs=frozenset({"screen"}),
-    issues=ISSUES,
 )
 def invert(stage: Stage) -> Playing:
     """In place, with the largest element and with the smallest."""
@@ -137,13 +139,9 @@ def invert(stage: Stage) -> Playing:
     )
 
 
-@scenario(
+@on_screen(
     name="scroll-line",
     summary="a line of text scrolled up and down moves every pixel by sixteen rows",
-    machine=MACHINE,
-    requires=NEEDED,
-    needs=frozenset({"screen"}),
-    issues=ISSUES,
 )
 def scroll_line(stage: Stage) -> Playing:
     """Overlapping copies: forward as the console scrolls, backward as it opens a line."""
@@ -155,13 +153,9 @@ def scroll_line(stage: Stage) -> Playing:
     )
 
 
-@scenario(
+@on_screen(
     name="scroll-page",
     summary="all but one line scrolled away leaves that line at the top",
-    machine=MACHINE,
-    requires=NEEDED,
-    needs=frozenset({"screen"}),
-    issues=ISSUES,
 )
 def scroll_page(stage: Stage) -> Playing:
     """Source and destination no longer overlap."""
@@ -169,13 +163,9 @@ def scroll_page(stage: Stage) -> Playing:
     yield from play(stage, ("scrolled-page", (0, SIZE - moved, 3, moved, COPY)))
 
 
-@scenario(
+@on_screen(
     name="cursor",
     summary="rows of a cursor drawn by inverting eight pixels change no other pixel",
-    machine=MACHINE,
-    requires=NEEDED,
-    needs=frozenset({"screen"}),
-    issues=ISSUES,
 )
 def cursor(stage: Stage) -> Playing:
     """The first, a middle and the last row of a character cell, 32 bytes each, as a console draws it."""

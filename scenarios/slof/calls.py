@@ -6,6 +6,7 @@ The same model judges them; what SLOF's own ``dump`` shows must be what the rig 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from rig.machine.slof import SlofMachine
 from rig.program import H_LOGICAL_MEMOP, H_RTAS, Call, MachineOptions, Requirement, Rtas, Seed
@@ -18,7 +19,7 @@ MACHINE = MachineOptions(
     arguments=("-prom-env", "auto-boot?=false"),
     firmware="slof",
 )
-NEEDED = Requirement(devices=("VGA",))
+at_the_prompt = partial(scenario, machine=MACHINE, requires=Requirement(devices=("VGA",)))
 
 DATA, COPIES, OVERLAP = 0x100_0000, 0x200_0000, 0x300_0000
 PATTERN = bytes((at * 7 + (at >> 8)) & 0xFF for at in range(0x400))
@@ -42,11 +43,9 @@ def memops(*arguments: Sequence[int]) -> list[Call]:
     return [Call(H_LOGICAL_MEMOP, tuple(one)) for one in arguments]
 
 
-@scenario(
+@at_the_prompt(
     name="copies",
     summary="copies with every element size, and inverts, made from SLOF's prompt",
-    machine=MACHINE,
-    requires=NEEDED,
     issues=frozenset({H_LOGICAL_MEMOP}),
 )
 def copies(stage: Stage) -> Playing:
@@ -63,11 +62,9 @@ def copies(stage: Stage) -> Playing:
     dumped(stage, (COPIES, 0x40), (COPIES + 0x300, 0x40), (COPIES + 0x400, 0x40))
 
 
-@scenario(
+@at_the_prompt(
     name="overlaps",
     summary="overlapping copies in both directions, and an invert in place, from SLOF's prompt",
-    machine=MACHINE,
-    requires=NEEDED,
     issues=frozenset({H_LOGICAL_MEMOP}),
 )
 def overlaps(stage: Stage) -> Playing:
@@ -81,11 +78,9 @@ def overlaps(stage: Stage) -> Playing:
     dumped(stage, (OVERLAP, 0x90), (OVERLAP + 0x1000, 0x40), (OVERLAP + 0x1200, 0x40))
 
 
-@scenario(
+@at_the_prompt(
     name="invalid",
     summary="invalid arguments from SLOF's prompt are refused and change nothing",
-    machine=MACHINE,
-    requires=NEEDED,
     issues=frozenset({H_LOGICAL_MEMOP}),
 )
 def invalid(stage: Stage) -> Playing:
@@ -103,11 +98,9 @@ def invalid(stage: Stage) -> Playing:
     dumped(stage, (COPIES, 0x40))
 
 
-@scenario(
+@at_the_prompt(
     name="rtas",
     summary="RTAS services called through the RTAS that SLOF has instantiated",
-    machine=MACHINE,
-    requires=NEEDED,
     requirements=("R1-7.3.2.2-1",),
     issues=frozenset(
         {

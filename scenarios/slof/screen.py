@@ -6,6 +6,8 @@ pixel by pixel.
 
 from __future__ import annotations
 
+from functools import partial
+
 from rig.machine.slof import SlofMachine
 from rig.model.environment import Region
 from rig.model.memop import COPY, INVERT, Operation, stores
@@ -21,7 +23,13 @@ MACHINE = MachineOptions(
     arguments=("-prom-env", "auto-boot?=false"),
     firmware="slof",
 )
-NEEDED = Requirement(devices=("VGA",))
+on_screen = partial(
+    scenario,
+    machine=MACHINE,
+    requires=Requirement(devices=("VGA",)),
+    needs=frozenset({"screen"}),
+    issues=frozenset({H_LOGICAL_MEMOP}),
+)
 
 #: the frame buffer's place, known to QEMU's documents only by way of SLOF
 GEOMETRY = ("frame-buffer-adr", "screen-width", "screen-height", "window-top", "char-height", "#lines")
@@ -86,13 +94,9 @@ def drawn(stage: Stage) -> Playing:
     return screen
 
 
-@scenario(
+@on_screen(
     name="invert",
     summary="SLOF's invert-screen inverts every pixel, and again gives the picture back",
-    machine=MACHINE,
-    requires=NEEDED,
-    needs=frozenset({"screen"}),
-    issues=frozenset({H_LOGICAL_MEMOP}),
 )
 def invert(stage: Stage) -> Playing:
     """The word and its inverse."""
@@ -119,26 +123,18 @@ def scroll(stage: Stage, name: str, lines: int) -> Playing:
     screen.compare(expected, name)
 
 
-@scenario(
+@on_screen(
     name="scroll-line",
     summary="SLOF scrolls its screen by one line",
-    machine=MACHINE,
-    requires=NEEDED,
-    needs=frozenset({"screen"}),
-    issues=frozenset({H_LOGICAL_MEMOP}),
 )
 def scroll_line(stage: Stage) -> Playing:
     """An overlapping copy of nearly the whole screen."""
     yield from scroll(stage, "scrolled-line", 1)
 
 
-@scenario(
+@on_screen(
     name="scroll-page",
     summary="SLOF scrolls its screen by all lines but one",
-    machine=MACHINE,
-    requires=NEEDED,
-    needs=frozenset({"screen"}),
-    issues=frozenset({H_LOGICAL_MEMOP}),
 )
 def scroll_page(stage: Stage) -> Playing:
     """One line is left at the top."""
