@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 from rig.campaign.engine import Finding, Report
 from rig.campaign.health import GROWTH, Health
@@ -25,8 +26,9 @@ from rig.model import dispatch
 from rig.model.environment import Environment
 from rig.model.model import Model
 from rig.pool import Pool
-from rig.program import Call, MachineOptions, Rtas, Step
+from rig.program import Call, MachineOptions, Rtas, Step, Value
 from rig.scenario.errors import BadScenario
+from rig.scenario.resolve import Names, literal
 from rig.scenario.script import Playing, Scenario, Stage
 
 #: calls of one program
@@ -115,7 +117,8 @@ class Stateful:
             mismatches[violation.signature] += 1
             if violation.signature not in self._found:
                 self._found.add(violation.signature)
-                findings.append(self._finding(violation, number, played.executed))
+                steps = self._small(played, violation.step + 1, violation.signature)
+                findings.append(self._described(violation.signature, str(violation), steps, number))
         if played.error and not errors:
             played.symptoms[f"machine/{played.failure}"] = played.error
         for signature, words in played.symptoms.items():
@@ -124,7 +127,8 @@ class Stateful:
                 self._found.add(signature)
                 # What grew may have grown by all of the program.
                 grew = signature == GREW
-                steps = tuple(played.executed) if grew else self._small(played.executed, signature)
+                every = len(played.executed)
+                steps = tuple(played.executed) if grew else self._small(played, every, signature)
                 findings.append(self._described(signature, words, steps, number))
         seconds = time.monotonic() - began
         return Report(
@@ -148,6 +152,7 @@ class Stateful:
             self._health.grown()
         played = Played(self._known)
         judge = Judge(machine, Model(machine.environment, self._revision, self._registry), played.observe)
+        played.names = judge.names
 
         def play(_: Stage) -> Playing:
             for chunk in chunks(machine.environment):
@@ -180,10 +185,6 @@ class Stateful:
 
     # ---- findings ------------------------------------------------------------------------------------------
 
-    def _finding(self, violation: Violation, number: int, executed: Sequence[Step]) -> Finding:
-        steps = self._small(executed[: violation.step + 1], violation.signature)
-        return self._described(violation.signature, str(violation), steps, number)
-
     def _described(self, signature: str, summary: str, steps: Program, number: int) -> Finding:
         for violation in self._violations(steps):
             if violation.signature == signature:
@@ -192,18 +193,26 @@ class Stateful:
         calls = sum(isinstance(step, Call | Rtas) for step in steps)
         return Finding(signature, summary, steps, self._options, calls, number)
 
-    def _small(self, executed: Sequence[Step], signature: str) -> Program:
-        """The shortest program found that still shows ``signature``; all of it when it shows only once."""
+    def _small(self, played: Played, length: int, signature: str) -> Program:
+        """The shortest program found that shows ``signature`` as the first ``length`` steps did.
+
+        All of these when it shows only once.
+        """
+        executed = tuple(played.executed[:length])
+        # Steps that refer to each other cannot be left out one by one.
+        apart = tuple(literal(step, played.names) for step in executed)
         deadline = Deadline(self._shrinking)
 
         def holds(steps: Program) -> bool:
             return signature in self._signatures(steps)
 
-        for candidate in _likely(executed):
-            if deadline.expired or holds(candidate):
+        for candidate in chain(_likely(apart), (executed,)):
+            if deadline.expired:
+                return executed
+            if holds(candidate):
                 break
         else:
-            return tuple(executed)
+            return executed
         return shrink(candidate, holds, deadline)
 
     def _signatures(self, steps: Program) -> frozenset[str]:
@@ -235,6 +244,7 @@ class Played:
 
     def __init__(self, deviations: known.Deviations) -> None:
         self.judgement = Judgement()
+        self.names = Names()
         #: why the machine did not answer, and the kind of error
         self.error = self.failure = ""
         #: what else was wrong with QEMU, in words by signature
@@ -274,16 +284,25 @@ class Played:
                 self.fragile = True
 
 
-def _likely(executed: Sequence[Step]) -> Iterator[Program]:
-    """Parts of a program that may suffice, shortest first: the last step, with others like it, with all."""
+def _likely(executed: Program) -> Iterator[Program]:
+    """Parts of a program that may suffice, shortest first: the last step, with others like it, with those
+    that name one of its large numbers (an address, a unit ID), with those before it, with all.
+    """
     last = executed[-1]
     yield (last,)
-    alike = tuple(step for step in executed if _subject(step) == _subject(last))
-    yield alike
+    yield tuple(step for step in executed if _subject(step) == _subject(last))
+    named = _named(last)
+    yield (*(step for step in executed[:-1] if named & _named(step)), last)
     for size in (8, 64, 512):
         if size < len(executed):
             yield (executed[0], *executed[-size:])
-    yield tuple(executed)
+    yield executed
+
+
+def _named(step: Step) -> frozenset[Value]:
+    """The arguments of a call that hardly occur by chance."""
+    args = step.args if isinstance(step, Call | Rtas) else ()
+    return frozenset(arg for arg in args if isinstance(arg, int) and arg > 0xFF)
 
 
 def _subject(step: Step) -> object:

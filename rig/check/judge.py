@@ -101,7 +101,10 @@ class _Pending:
 
 
 class Judge:
-    """Judges one scenario on one machine; ``observe`` is told every judged step."""
+    """Judges one scenario on one machine; ``observe`` is told every judged step.
+
+    ``names`` are what its steps have returned so far.
+    """
 
     def __init__(
         self, machine: Subject, model: Model, observe: Callable[[Judged], None] | None = None
@@ -113,7 +116,7 @@ class Judge:
         self._comparison = Comparison(
             model.memory, machine.memory, owned(machine.environment), model.state.late
         )
-        self._names = Names()
+        self.names = Names()
         self._batch: list[_Pending] = []
         self._touched: set[int] = set()
         self._index = 0
@@ -152,7 +155,7 @@ class Judge:
             if not self.result.reusable:
                 return outcomes[:position]
             self.result.executed.append(step)
-            for resolved in resolve_step(step, self._names, self.model.state.environment):
+            for resolved in resolve_step(step, self.names, self.model.state.environment):
                 match resolved:
                     case Seed():
                         self._seed(resolved)
@@ -191,7 +194,7 @@ class Judge:
         self._comparison.observed.forget()
         case, violations = self._comparison.step(expectation, outcome, self._index)
         violations += _answered(action, expectation, outcome, self._index)
-        self._names.record(step, outcome, self.machine.memory)
+        self.names.record(step, outcome, self.machine.memory)
         self._conclude([Judged(self._index, action, outcome, expectation, case, violations)])
         return outcome
 
@@ -290,7 +293,7 @@ class Judge:
             expectation = self.model.expect(pending.call)
             case, violations = self._comparison.step(expectation, outcome, pending.index)
             judged.append(Judged(pending.index, pending.call, outcome, expectation, case, violations))
-            self._names.record(pending.step, outcome, self._comparison.observed)
+            self.names.record(pending.step, outcome, self._comparison.observed)
         self.result.calls += len(outcomes)
         self._conclude(judged)
 

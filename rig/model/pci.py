@@ -116,9 +116,13 @@ class Function:
         return value if known == 0xFF else None
 
     def passes(self, bus: int) -> bool:
-        """Whether a bridge and those above it forward what is meant for ``bus``."""
+        """Whether a bridge and those above it forward what is meant for ``bus``.
+
+        The bus right below is told from the secondary number alone, those further down from both (PCI-to-PCI
+        Bridge 1.2, 3.2.5.3 and 3.2.5.4), so a subordinate number that is too small cuts only those off.
+        """
         low, high = self.downstream(SECONDARY_BUS), self.downstream(SUBORDINATE_BUS)
-        ours = low is not None and low <= bus and (high is None or bus <= high)
+        ours = low is not None and (bus == low or (low < bus and (high is None or bus <= high)))
         return ours and (self.parent is None or self.parent.passes(bus))
 
 

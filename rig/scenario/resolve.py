@@ -110,18 +110,23 @@ def _look_up(reference: Reference, names: Names, environment: Environment) -> in
             if index >= len(cells):
                 raise LookupError(f"property {name} of {path} has {len(cells)} cells")
             return cells[index]
-        case FromStep(step, register, rets):
-            if step not in names.outcomes:
-                raise LookupError(f"no step named {step!r} was executed before")
-            if not register:
-                held = names.rets.get(step, ())
-                if rets >= len(held):
-                    raise LookupError(f"step {step!r} returned {len(held)} cells")
-                return held[rets]
-            registers = names.outcomes[step].registers
-            if register not in registers:
-                raise LookupError(f"step {step!r} left no {register} (it is no call, or did not return)")
-            return registers[register]
+        case FromStep():
+            return _returned(reference, names)
+
+
+def _returned(reference: FromStep, names: Names) -> int:
+    step, register = reference.step, reference.register
+    if step not in names.outcomes:
+        raise LookupError(f"no step named {step!r} was executed before")
+    if not register:
+        held = names.rets.get(step, ())
+        if reference.rets >= len(held):
+            raise LookupError(f"step {step!r} returned {len(held)} cells")
+        return held[reference.rets]
+    registers = names.outcomes[step].registers
+    if register not in registers:
+        raise LookupError(f"step {step!r} left no {register} (it is no call, or did not return)")
+    return registers[register]
 
 
 def resolve_step(step: Step, names: Names, environment: Environment) -> tuple[Resolved, ...]:
@@ -149,6 +154,20 @@ def resolve_step(step: Step, names: Names, environment: Environment) -> tuple[Re
                 return (step,)
     except BadScenario as error:
         raise BadScenario(f"step {step.name!r}: {error}" if step.name else str(error)) from error
+
+
+def literal(step: Step, names: Names) -> Step:
+    """``step`` with the numbers that earlier calls returned in place of references to these.
+
+    Raises :class:`LookupError` for a reference to a step that was not executed or returned nothing there.
+    """
+
+    def number(value: Value) -> Value:
+        if not isinstance(value, Ref) or not isinstance(reference := parse(value), FromStep):
+            return value
+        return (_returned(reference, names) + reference.offset) & MASK64
+
+    return replace(step, args=tuple(map(number, step.args))) if isinstance(step, Call | Rtas) else step
 
 
 def _together(step: Together, names: Names, environment: Environment) -> tuple[Resolved, ...]:
@@ -290,4 +309,4 @@ def _cells(memory: GuestMemory, address: int, count: int) -> Iterator[int]:
             return
 
 
-__all__ = ["Names", "Resolved", "canary", "resolve", "resolve_step", "token"]
+__all__ = ["Names", "Resolved", "canary", "literal", "resolve", "resolve_step", "token"]

@@ -16,7 +16,8 @@ from rig.machine.build import Build, probe
 from rig.model.dispatch import BUILT_IN, Registry
 from rig.model.expectation import Expectation
 from rig.model.hypercall import Hypercall, returns
-from rig.program import Call, Rtas, Step
+from rig.model.pci import SUBORDINATE_BUS, Function
+from rig.program import Call, Ref, Rtas, Step
 
 CALLS = 150
 QUIET = Shares(alone=0.0, hypercalls=0.0, odd_shape=0.0, odd_block=0.0, unknown=0.0, host=0.0, final=0.0)
@@ -54,6 +55,30 @@ def test_what_no_deviation_explains_is_found_once_and_made_small(build: Build) -
     assert [one.signature for one in findings] == ["ibm,read-pci-config/rtas.pci-hardware-error"]
     assert findings[0].calls == 1
     assert sum(report.mismatches[findings[0].signature] for report in reports) > 1
+
+
+def test_calls_that_refer_to_each_other_are_left_out_one_by_one(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that takes every bus beyond the subordinate number for absent; 80 calls do not matter."""
+    unit = (0x0800_0000, 0x2000_0000)
+    passes = Function.passes
+
+    def wrong(self: Function, bus: int) -> bool:
+        last = self.downstream(SUBORDINATE_BUS)
+        return passes(self, bus) and (last is None or bus <= last)
+
+    monkeypatch.setattr(Function, "passes", wrong)
+    fetch = [Rtas("nvram-fetch", (0, 0x100_0000, 4), 2, name=f"n{number}") for number in range(40)]
+    after = [Rtas("nvram-fetch", (Ref(f"${one.name}.rets[1]"), 0x100_0000, 4), 2) for one in fetch]
+    narrow = Rtas("ibm,write-pci-config", (SUBORDINATE_BUS, *unit, 1, 0))
+    read = Rtas("ibm,read-pci-config", (2 << 11 | 1 << 16, *unit, 2), 2)
+    with closing(Stateful(build, 1)) as engine:
+        monkeypatch.setattr(engine, "_program", lambda *_: iter([(*fetch, narrow, *after, read)]))
+        (report,) = engine.run([(0, 82)])
+    (finding,) = report.findings
+    assert finding.signature == "ibm,read-pci-config/rets"
+    assert [step.service for step in finding.steps] == [narrow.service, read.service]
 
 
 def test_a_wrong_model_of_a_call_of_another_package_is_found(build: Build) -> None:

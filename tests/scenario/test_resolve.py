@@ -8,7 +8,7 @@ from rig.model.environment import Environment
 from rig.model.memory import Memory
 from rig.program import Call, Host, Outcome, Ref, Rtas, Seed
 from rig.scenario.errors import BadScenario
-from rig.scenario.resolve import AFTER, BEFORE, Names, canary, resolve, resolve_step, token
+from rig.scenario.resolve import AFTER, BEFORE, Names, canary, literal, resolve, resolve_step, token
 
 
 def lowered(step: Rtas, environment: Environment, names: Names | None = None) -> tuple[Memory, Call]:
@@ -131,6 +131,20 @@ def test_rets_can_be_referred_to(environment: Environment) -> None:
     assert resolve(Ref("$now.rets[1]"), names, environment) == 2022
     with pytest.raises(BadScenario, match="returned 3 cells"):
         resolve(Ref("$now.rets[3]"), names, environment)
+
+
+def test_what_steps_returned_can_be_written_out(environment: Environment) -> None:
+    names = Names()
+    step = Rtas("get-time-of-day", nret=2, name="now")
+    memory, _ = lowered(step, environment, names)
+    memory.write(0x90_0010, bytes.fromhex("000007e6"))
+    names.record(step, Outcome(registers={"r3": 5}), memory)
+    args = (Ref("$now.rets[1]+1"), Ref("$now.r3"), Ref("$ram.end"), 7)
+    for one in (Rtas("nvram-fetch", args), Call(0xF001, args)):
+        assert literal(one, names).args == (2023, 5, Ref("$ram.end"), 7)
+    assert literal(Host("stop"), names) == Host("stop")
+    with pytest.raises(LookupError, match="no step named 'later'"):
+        literal(Call(0xF001, (Ref("$later.r3"),)), names)
 
 
 def test_rets_of_repeated_steps(environment: Environment) -> None:
