@@ -6,8 +6,8 @@ refused.
 
 from __future__ import annotations
 
-from rig.model.address import in_ram, pieces, ram_of
-from rig.model.expectation import Breach, Scratch, Write
+from rig.model.address import in_ram, ram_of
+from rig.model.expectation import Breach, Scratch
 from rig.model.hypercall import State
 
 VALIDATED = "R1-14.6-4"
@@ -21,14 +21,6 @@ TAKEN = Breach("rtas.buffer-outside-memory", "a buffer that is not all memory is
 def facts(state: State, address: int, length: int) -> frozenset[str]:
     """The facts about one buffer."""
     return frozenset() if in_ram(state, address, length) else frozenset({OUTSIDE})
-
-
-def holding(state: State, address: int, data: bytes, rule: str) -> tuple[Write, ...]:
-    """``data`` at ``address``, as far as there is RAM."""
-    found = pieces(state.environment.ram, address, len(data))
-    return tuple(
-        Write(piece.address, data[piece.offset : piece.offset + piece.length], rule) for piece in found
-    )
 
 
 def open_to(state: State, address: int, length: int) -> tuple[Scratch, ...]:

@@ -90,8 +90,8 @@ def _fetch(request: Request) -> tuple[Reply, ...]:
         if length > LARGEST or buffer.facts(state, address, length):
             return (refused,)
         padding = bytes(length - max(0, contents.size - index))
-        filled = buffer.holding(state, address + length - len(padding), padding, ELSEWHERE)
-        return (refused, replace(refused, status=SUCCESS, outputs=(Exactly(length),), writes=filled))
+        filled = Write(address + length - len(padding), padding, ELSEWHERE)
+        return (refused, replace(refused, status=SUCCESS, outputs=(Exactly(length),), writes=(filled,)))
 
     def learn(outcome: Outcome) -> None:
         contents.learn(index, state.memory.read(address, length))

@@ -7,12 +7,13 @@ which of the statuses comes first when several apply.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from uuid import UUID
 
 from rig.model.address import in_ram, load
 from rig.model.environment import Environment
-from rig.model.expectation import Between, Breach, Cell, Exactly, OneOf, Permitted, Relation
+from rig.model.expectation import Between, Breach, Cell, Exactly, OneOf, Permitted, Relation, Write
 from rig.model.hypercall import Argument, Kind, State
 from rig.model.rtas import buffer, splpar
 from rig.model.rtas.service import (
@@ -191,15 +192,13 @@ def _lasting(mode: int) -> Permitted:
 
 
 def _uuid(state: State, address: int, length: int) -> Reply:
-    """Token 48 as QEMU has it: the 16 bytes of ``-uuid``, or none."""
+    """Token 48 as QEMU has it: the 16 bytes of ``-uuid``, or none; anything in a buffer that is cut off."""
     uuid = state.of(Parameters).uuid
-    data = len(uuid).to_bytes(LENGTH, "big") + uuid
-    return Reply(
-        SUCCESS,
-        rule=UNSUPPORTED,
-        writes=buffer.holding(state, address, data[:length], UNSUPPORTED),
-        breach=GIVEN,
-    )
+    data = (len(uuid).to_bytes(LENGTH, "big") + uuid)[:length]
+    given = Reply(SUCCESS, rule=UNSUPPORTED, breach=GIVEN)
+    if buffer.facts(state, address, len(data)):
+        return replace(given, scratch=buffer.open_to(state, address, len(data)))
+    return replace(given, writes=(Write(address, data, UNSUPPORTED),))
 
 
 # ---- set ----

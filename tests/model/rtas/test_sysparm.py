@@ -186,6 +186,7 @@ def test_the_uuid_is_a_known_breach(machine, get) -> None:
     assert model.state.of(Parameters).uuid == UUID(IDENTITY).bytes
     assert get(model, 48, 64, 0, parameter(UUID(IDENTITY).bytes)) == ["rtas.reserved-parameter"]
     assert get(model, 48, 6, 0, parameter(UUID(IDENTITY).bytes)[:6]) == ["rtas.reserved-parameter"]
+    assert get(model, 48, 64, 0, b"?", address=RAM_END - 1) == ["rtas.reserved-parameter"]
     wrong = UUID(int=1).bytes
     assert get(model, 48, 64, 0, parameter(wrong)) == ["rtas.reserved-parameter", "memory"]
 
