@@ -71,13 +71,29 @@ class Verification:
         #: successful calls of which every one breaks the document, by design of the build
         breaching = memop.OUTSIDE | memop.OP_1 if meaning == "invert" else memop.OUTSIDE
         self._breaches = self._moves.moves & (self._moves.situation & np.uint8(breaching) != 0)
-        #: calls that the scalar model must judge
-        self.deferred = tuple(self._call(np.flatnonzero(self._moves.deferred)).tolist())
         self._accesses: logical.Accesses | None = None
         if len(self._others):
             self._opcodes = registers[0, self._others]
             self._accesses = logical.judge(self._opcodes, registers[1:, self._others], field, windows)
-            self.deferred += tuple(self._others[self._accesses.deferred].tolist())
+        #: calls that the scalar model must judge
+        self.deferred = self._defer(calls)
+
+    def _defer(self, calls: int) -> tuple[int, ...]:
+        """The calls that the vectorised model does not know, and all that share a cell with one."""
+        unknown = self._call(np.flatnonzero(self._moves.deferred)).tolist()
+        if self._accesses is not None:
+            unknown += self._others[self._accesses.deferred].tolist()
+        deferred = {other for call in unknown for other in self.batch.companions(call) if other < calls}
+        if len(deferred) > len(unknown):
+            numbers = np.fromiter(deferred, np.int64)
+            rows = numbers if self._memops is None else np.flatnonzero(np.isin(self._memops, numbers))
+            self._moves.deferred[rows] = True
+            self._moves.moves[rows] = self._breaches[rows] = False
+            if self._accesses is not None:
+                others = np.isin(self._others, numbers)
+                self._accesses.deferred[others] = True
+                self._accesses.loads[others] = self._accesses.stores[others] = False
+        return tuple(sorted(deferred))
 
     def _call(self, rows: I64) -> I64:
         """Numbers of calls by their rows among the memops."""

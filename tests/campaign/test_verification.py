@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from rig.campaign.batch import Batch, draw, pool
+from rig.campaign.batch import WRAPPING, Batch, draw, pool
 from rig.campaign.layout import ARENA, EDGE, Layout
 from rig.campaign.mix import DEFAULT
 from rig.campaign.verification import MEMORY, OTHER, REFUSED, SUCCEEDED, VALUE, Kind, Seen, Verification
 from rig.model.environment import Environment, Node, Region
 from rig.model.hypercall import H_HARDWARE, H_PARAMETER, unsigned
-from rig.model.logical import H_LOGICAL_CACHE_LOAD
+from rig.model.logical import H_LOGICAL_CACHE_LOAD, H_LOGICAL_CI_LOAD
 from rig.model.model import Model
 from rig.model.target import ModelTarget
 from rig.model.vectorised.field import U64, Bytes
@@ -37,14 +37,16 @@ class Run:
     arena: Bytes
     edge: Bytes
 
-    def judged(self) -> list[Seen]:
+    def verification(self) -> Verification:
         number = self.batch.number
         field = LAYOUT.field(number % 2)
         field.data[: len(self.batch.content)] = self.batch.content
         if number % 2:
             field.data[ARENA : ARENA + EDGE] = self.batch.edge
-        verification = Verification(self.batch, SIZE, field, "merged", "invert")
-        return verification.run(self.r3, self.r4, self.arena, self.edge)
+        return Verification(self.batch, SIZE, field, "merged", "invert")
+
+    def judged(self) -> list[Seen]:
+        return self.verification().run(self.r3, self.r4, self.arena, self.edge)
 
     def unexpected(self) -> list[Kind]:
         """Kinds that differ otherwise than by operation 1, which the document and the patch tell apart."""
@@ -72,6 +74,23 @@ def executed(number: int) -> Run:
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 8])
 def test_what_the_scalar_model_leaves_conforms(number: int) -> None:
     assert executed(number).unexpected() == []
+
+
+def test_what_shares_a_cell_with_a_call_left_to_the_scalar_model_is_left_to_it_too() -> None:
+    """One that runs over the top of the address space in a cell from which another loads later."""
+    for number in range(WRAPPING // 2, 1000 * WRAPPING, WRAPPING):
+        batch = draw(5, number, DEFAULT, SIZE, LAYOUT, MEMORY_POOL)
+        (over,) = np.flatnonzero(batch.registers[2] >= np.uint64((1 << 64) - 64))
+        companions = batch.companions(int(over))
+        opcodes = batch.registers[0, list(companions)]
+        if set(opcodes[companions.index(over) + 1 :].tolist()) & {H_LOGICAL_CACHE_LOAD, H_LOGICAL_CI_LOAD}:
+            break
+    run = executed(number)
+    assert set(companions) <= set(run.verification().deferred)
+    # What memory held at the bottom of the address space is no matter of the batch.
+    run.arena[slice(*batch.cell(int(over)))] = 0xA5
+    run.r4[list(companions)] = 0xA5
+    assert run.unexpected() == []
 
 
 def first(run: Run, wanted: Callable[[list[int]], bool]) -> int:
