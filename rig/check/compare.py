@@ -7,6 +7,7 @@ does not know deviations: what it reports is the contract's view.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 
 from rig.check.memory_diff import Difference, Standing, adopt, differences, unequal
@@ -100,9 +101,14 @@ class Comparison:
     def _choose(self, expectation: Expectation, outcome: Outcome) -> Case:
         """The permitted case that fits best; a case without a breach wins a tie."""
         cases = [case for case in expectation.cases if case.ending == outcome.ending] or expectation.cases[:1]
-        if len(cases) == 1:
-            return cases[0]
-        return min(cases, key=lambda case: (*self._misfit(case, outcome), case.breach is not None))
+        best, least = cases[0], (sys.maxsize, 0, 0, False)
+        for case in cases if len(cases) > 1 else ():
+            misfit = (*self._misfit(case, outcome), case.breach is not None)
+            if misfit < least:
+                best, least = case, misfit
+            if not any(misfit):
+                break
+        return best
 
     def _misfit(self, case: Case, outcome: Outcome) -> tuple[int, int, int]:
         wrong = sum(

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from rig.target import GuestMemory
 
-CHUNK = 1 << 20
+#: bytes compared at once: larger buffers go back to the system each time, and to get them again takes longer
+#: than all the rest
+CHUNK = 1 << 17
 #: bytes that :class:`Standing` reads at once
 PAGE = 1 << 14
 #: holes are not looked for in ranges of at most so many bytes, which must be RAM

@@ -25,15 +25,17 @@ class Piece:
     length: int
 
 
+def _whole(regions: Iterable[Region], address: int, length: int) -> bool:
+    """Whether one region holds all of a range: by far the most frequent case, and worth no :class:`Piece`."""
+    end = address + length
+    return any(region.start <= address and end <= region.start + region.length for region in regions)
+
+
 def pieces(regions: Iterable[Region], address: int, length: int) -> list[Piece]:
     """The parts of ``length`` bytes at ``address`` that lie in ``regions``, in the range's own order.
 
     Addresses count modulo 2^64: past the top the range goes on at 0.
     """
-    if address + length <= SPACE:
-        for region in regions:
-            if region.start <= address and address + length <= region.start + region.length:
-                return [Piece(0, address, length)] if length > 0 else []  # by far the most frequent case
     length = min(length, SPACE)
     found = []
     for region in regions:
@@ -47,11 +49,10 @@ def pieces(regions: Iterable[Region], address: int, length: int) -> list[Piece]:
 
 def load(memory: Memory, address: int, length: int) -> bytes:
     """The bytes of a range, zero where there is no RAM."""
-    found = pieces(memory.ram, address, length)
-    if len(found) == 1 and found[0].length == length:
-        return memory.read(found[0].address, length)
+    if _whole(memory.ram, address, length):
+        return memory.read(address, length)
     data = bytearray(length)
-    for piece in found:
+    for piece in pieces(memory.ram, address, length):
         data[piece.offset : piece.offset + piece.length] = memory.read(piece.address, piece.length)
     return bytes(data)
 
@@ -89,9 +90,15 @@ def in_window(state: State, address: int, length: int) -> bool:
 
 def in_ram(state: State, address: int, length: int) -> bool:
     """Whether every byte of the range is RAM; an empty range is."""
-    return sum(piece.length for piece in pieces(state.environment.ram, address, length)) == length
+    ram = state.environment.ram
+    return (
+        _whole(ram, address, length) or sum(piece.length for piece in pieces(ram, address, length)) == length
+    )
 
 
 def ram_of(state: State, address: int, length: int) -> tuple[tuple[int, int], ...]:
     """The (address, length) parts of a range that are RAM, as a footprint lists them."""
-    return tuple((piece.address, piece.length) for piece in pieces(state.environment.ram, address, length))
+    ram = state.environment.ram
+    if _whole(ram, address, length):
+        return ((address, length),) if length else ()
+    return tuple((piece.address, piece.length) for piece in pieces(ram, address, length))

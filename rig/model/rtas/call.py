@@ -56,6 +56,8 @@ ALIAS_ACCEPTED = Breach(
 #: what makes it hard to say what a call may touch
 ALONE = frozenset({"block-outside-memory", "nargs-wraps"})
 
+#: r3 when a service was called, whatever came of it
+CALLED: Mapping[str, Permitted] = {"r3": Exactly(H_SUCCESS)}
 #: r3 where the contract does not say whether a function was called
 EITHER = OneOf((unsigned(H_PARAMETER), H_SUCCESS))
 
@@ -127,7 +129,7 @@ def expect(registers: Mapping[str, int], state: State) -> Expectation:
         )
     service = SERVICES.get(name)
     if service is None:
-        called = Case("called", {"r3": Exactly(H_SUCCESS)}, scratch=_scratch(state, block.rets, block.nret))
+        called = Case("called", CALLED, scratch=_scratch(state, block.rets, block.nret))
         return Expectation(name, (called,), arguments, facts | {"service-unmodelled"})
 
     shown = _cells(state, block.args, min(block.nargs, len(service.arguments)))
@@ -212,7 +214,7 @@ def _case(service: Service, reply: Reply, block: Block, state: State) -> Case:
         cells.append(Cell(block.rets + 4 * index, 4, permitted, what, reply.rule or service.source))
     left = block.nret - len(cells) if reply.status else 0
     scratch = _scratch(state, block.rets + 4 * len(cells), left)
-    case = _carried(reply, {"r3": Exactly(H_SUCCESS)}, tuple(cells), scratch)
+    case = _carried(reply, CALLED, tuple(cells), scratch)
     # Most replies have no effect, and a copy costs as much as all the rest.
     return case if reply.effect is None else replace(case, effect=_settled(reply, block, state))
 
@@ -285,11 +287,10 @@ def _silent(service: Service, block: Block, state: State, rets: int, count: int)
         permitted = OneOf(tuple(value & 0xFFFF_FFFF for value in values))
         return (Cell(rets, 4, permitted, "status", STATUS),)
 
-    called: dict[str, Permitted] = {"r3": Exactly(H_SUCCESS)}
     idle = [
         Case(
             "called",
-            called,
+            CALLED,
             status(PARAMETER_ERROR, *sorted(service.statuses - {PARAMETER_ERROR})),
             scratch=outputs,
             rule=SILENT,
@@ -311,7 +312,7 @@ def _silent(service: Service, block: Block, state: State, rets: int, count: int)
             given = tuple(Scratch(write.address, len(write.data), write.rule) for write in reply.writes)
             loose = replace(loose, breach=None, writes=(), scratch=reply.scratch + given)
         if reply.ending == "returned":
-            case = _carried(loose, called, status(reply.status), outputs)
+            case = _carried(loose, CALLED, status(reply.status), outputs)
         else:
             case = _carried(loose, {}, (), _scratch(state, rets, count))
         ran.append(replace(case, scratch=case.scratch + _as_scratch(reply.cells)))
