@@ -124,6 +124,8 @@ def _granted(
         yield _done(request, target, function, Exactly(0), Unspecified(), Assignment(0))
         if now.count in (0, None):
             yield Reply(HARDWARE_ERROR, rule=REDUCTION, breach=NONE_TO_FREE)
+        elif now.before is not None and now.before.count in (0, None):
+            yield _unallocated(target.interrupts, function, now)
     if wanted == MSI32:
         yield Reply(PARAMETER_ERROR, rule=TABLE, breach=REFUSED)
 
@@ -237,12 +239,7 @@ def _found(request: Request, target: Target, function: Function, vector: int) ->
             effect=_keep(request, now, vector),
         )
         if now.before is not None:
-            yield Reply(
-                HARDWARE_ERROR,
-                rule=QUERY_AGAIN,
-                breach=NOT_ALLOCATED,
-                effect=lambda _: _go_back(target.interrupts, function, now),
-            )
+            yield _unallocated(target.interrupts, function, now)
     elif vector == 0 and function.pin:
         yield Reply(SUCCESS, (_exactly(function.source), Exactly(LEVEL)), LSI_KEPT)
         yield Reply(HARDWARE_ERROR, rule=NOT_ASSIGNED, breach=NO_LSI)
@@ -259,10 +256,14 @@ def _keep(request: Request, now: Assignment, vector: int) -> Callable[[Outcome],
     return keep
 
 
-def _go_back(interrupts: Interrupts, function: Function, now: Assignment) -> None:
-    """The request that was granted in part did nothing."""
-    if now.before is not None:
-        interrupts.assignments[function] = now.before
+def _unallocated(interrupts: Interrupts, function: Function, now: Assignment) -> Reply:
+    """The hardware error by which a request that was granted in part turns out to have done nothing."""
+
+    def go_back(_: Outcome) -> None:
+        if now.before is not None:
+            interrupts.assignments[function] = now.before
+
+    return Reply(HARDWARE_ERROR, rule=QUERY_AGAIN, breach=NOT_ALLOCATED, effect=go_back)
 
 
 def _query_facts(request: Request) -> frozenset[str]:

@@ -281,6 +281,15 @@ def test_what_was_granted_in_part_must_be_there(model: Model, calls) -> None:
     assert calls.query(model, NET, 2, 0, 0x1302, 1) == []
 
 
+def test_what_was_granted_in_part_and_is_not_there_cannot_be_freed(model: Model, calls) -> None:
+    assert calls.change(model, NET, MSIX, 9, 0, 3, 2, 2) == []
+    assert calls.change(model, NET, MSIX, 0, -1) == ["rtas.msi-not-allocated"]
+    assert calls.change(model, NET, MSIX, 0, -1) == ["rtas.change-msi-none-to-free"]
+    calls.change(model, NET, MSIX, 1, 0, 1, 2, 2)
+    assert calls.change(model, NET, MSIX, 9, 0, 3, 2, 2) == []
+    assert "status" in calls.change(model, NET, MSIX, 0, -1)
+
+
 def test_what_was_granted_in_full_is_not_doubted(model: Model, calls) -> None:
     calls.change(model, NET, MSIX, 3, 0, 3, 2, 2)
     assert "status" in calls.query(model, NET, 2, -1)
