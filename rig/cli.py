@@ -9,6 +9,7 @@ import sys
 import click
 
 from rig import __version__
+from rig.errors import UserError
 
 #: command, module and what ``rig --help`` says of it
 COMMANDS = {
@@ -70,4 +71,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code if not isinstance(error, click.UsageError) else 4
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+        code = 1
+    except (UserError, OSError) as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 3
     sys.exit(code if isinstance(code, int) else 0)

@@ -65,7 +65,11 @@ class Pool:
             self._close(key)
         if key in self._machines:
             machine = self._machines[key][0]
-            machine.reset()
+            try:
+                machine.reset()
+            except MachineError:
+                self._close(key)
+                raise
             return machine
         while len(self._machines) >= KEPT:
             self._close(next(iter(self._machines)))

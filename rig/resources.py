@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rig.errors import UserError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
-class MissingResource(FileNotFoundError):
+class MissingResource(UserError):
     """A folder that every installation of the rig has is not there."""
 
 

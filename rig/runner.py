@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rig.machine.build import Build, devices, release
-from rig.machine.errors import MachineError
+from rig.machine.errors import MachineError, Refused
 from rig.machine.machine import Machine
 from rig.machine.translation import translatable
 from rig.pool import Caller, Pool
 from rig.report.result import Result
+from rig.scenario.errors import BadScenario
 from rig.scenario.script import Scenario
 from rig.schedule import Kind, Schedule, Task
 from rig.versions import dotted, within
@@ -59,7 +60,7 @@ def newer(scenario: Scenario, builds: Sequence[Build]) -> Build | None:
     fitting = (
         build
         for build in builds
-        if within(build.version, wanted) and scenario.machine.machine in build.machine_types
+        if within(build.version, wanted) and scenario.machine.machine.split(",")[0] in build.machine_types
     )
     return next(fitting, None)
 
@@ -167,11 +168,11 @@ class Runner:
                 None if observe is None else lambda judged: observe(scenario, build, judged),
             )
             judgement = judge.play(scenario)
-        except MachineError as error:
+            opinion = decide(scenario.name, judgement.violations, _known(build, machine, judgement))
+        except (MachineError, Refused, BadScenario) as error:
             return self._failed(scenario, index, machine, judge, pool, started, str(error))
         except Exception:  # noqa: BLE001 - whatever the rig did wrong must not end the run
             return self._failed(scenario, index, machine, judge, pool, started, traceback.format_exc())
-        opinion = decide(scenario.name, judgement.violations, _known(build, machine, judgement))
         result = Result(
             scenario.name,
             index,
@@ -186,9 +187,9 @@ class Runner:
             requirements=scenario.requirements,
         )
         if opinion.verdict == "mismatch":
-            result = replace(result, evidence=self._evidence(scenario, build, machine, judgement))
+            result = self._with_evidence(result, scenario, machine, judgement)
         elif machine.pictures:
-            result = replace(result, evidence=self._pictures(scenario, build, machine))
+            result = self._with_pictures(result, scenario, machine)
         if not judgement.reusable:
             pool.discard(machine)
         return result
@@ -203,53 +204,58 @@ class Runner:
         started: float,
         reason: str,
     ) -> Result:
-        folder = ""
-        calls = 0
+        result = Result(scenario.name, index, "error", seconds=time.monotonic() - started, reason=reason)
         if machine is not None:
             from rig.check.judge import Judgement
 
             judgement = judge.result if judge else Judgement()
-            calls = judgement.calls
-            folder = self._evidence(scenario, self.builds[index], machine, judgement)
+            result = replace(result, calls=judgement.calls)
+            result = self._with_evidence(result, scenario, machine, judgement)
             pool.discard(machine)
-        return Result(
-            scenario.name,
-            index,
-            "error",
-            calls=calls,
-            seconds=time.monotonic() - started,
-            reason=reason,
-            evidence=folder,
-        )
+        return result
 
-    def _evidence(self, scenario: Scenario, build: Build, machine: Caller, judgement: Judgement) -> str:
+    def _with_evidence(
+        self, result: Result, scenario: Scenario, machine: Caller, judgement: Judgement
+    ) -> Result:
+        """The result with all that a person needs to look into it."""
+
+        def write(folder: Path) -> None:
+            from rig.report import evidence
+
+            evidence.write(
+                folder,
+                scenario,
+                judgement.executed,
+                judgement.broken,
+                machine.pastable,
+                {**machine.logs, **machine.pictures},
+                f"rig replay {folder / 'program.yaml'} --qemu {self.builds[result.build].path}",
+                machine.memory if machine.alive else None,
+            )
+
+        return self._kept(result, write)
+
+    def _with_pictures(self, result: Result, scenario: Scenario, machine: Caller) -> Result:
+        """The result with what the screen showed, worth a look also when nothing is wrong with it."""
+
+        def write(folder: Path) -> None:
+            from rig.report import evidence
+
+            evidence.keep(folder, machine.pictures)
+
+        return self._kept(result, write)
+
+    def _kept(self, result: Result, write: Callable[[Path], None]) -> Result:
+        """The result with its evidence folder; a verdict is not lost because that cannot be written."""
         if self.settings.evidence is None:
-            return ""
-        from rig.report import evidence
-
-        name = _folder(scenario, build)
-        folder = self.settings.evidence / name
-        evidence.write(
-            folder,
-            scenario,
-            judgement.executed,
-            judgement.broken,
-            machine.pastable,
-            {**machine.logs, **machine.pictures},
-            f"rig replay {folder / 'program.yaml'} --qemu {build.path}",
-            machine.memory if machine.alive else None,
-        )
-        return f"{self.settings.evidence.name}/{name}"
-
-    def _pictures(self, scenario: Scenario, build: Build, machine: Caller) -> str:
-        """Keep what the screen showed, which is worth a look also when nothing is wrong with it."""
-        if self.settings.evidence is None:
-            return ""
-        from rig.report import evidence
-
-        name = _folder(scenario, build)
-        evidence.keep(self.settings.evidence / name, machine.pictures)
-        return f"{self.settings.evidence.name}/{name}"
+            return result
+        name = _folder(result.scenario, self.builds[result.build])
+        try:
+            write(self.settings.evidence / name)
+        except (OSError, MachineError) as error:
+            words = f"its evidence could not be written: {error}"
+            return replace(result, reason=f"{result.reason}\n{words}".strip())
+        return replace(result, evidence=f"{self.settings.evidence.name}/{name}")
 
 
 def _known(build: Build, machine: Caller, judgement: Judgement) -> Deviations:
@@ -262,6 +268,6 @@ def _known(build: Build, machine: Caller, judgement: Judgement) -> Deviations:
     return known.until(judgement.moved, Deviations(load(), machine.build.version))
 
 
-def _folder(scenario: Scenario, build: Build) -> str:
+def _folder(scenario: str, build: Build) -> str:
     """Name of the evidence folder of a scenario on a build."""
-    return f"{scenario.name.replace('/', '-')}--{dotted(build.version)}-{build.sha256[:8]}"
+    return f"{scenario.replace('/', '-')}--{dotted(build.version)}-{build.sha256[:8]}"

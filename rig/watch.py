@@ -68,6 +68,8 @@ class Watched:
     #: of the RTAS calls
     violations: list[Violation] = field(default_factory=list)
     ended: str = ""
+    #: last words of a QEMU that failed otherwise than in a call of RTAS, which is judged as such
+    failure: str = ""
 
 
 def watch(build: Build, options: MachineOptions, directory: Path, seconds: float, *, prompt: bool) -> Watched:
@@ -83,6 +85,8 @@ def watch(build: Build, options: MachineOptions, directory: Path, seconds: float
         return first.seen
     second = _Watcher(build, options, directory / "second", Deadline(seconds), prompt)
     second.run(sites)
+    if not second.seen.violations:  # which may be what the first one ended by
+        second.seen.failure = second.seen.failure or first.seen.failure
     return second.seen
 
 
@@ -191,8 +195,10 @@ class _Watcher:
         self._events += (event for event in running.monitor.events() if event.name not in OURS)
 
     def _over(self, running: Running) -> bool:
-        if not running.process.alive:
+        if not running.process.alive and not self.seen.ended:
             self.seen.ended = running.process.status()
+            if running.process.popen.poll():
+                self.seen.failure = running.process.last_words()
         elif not self.seen.ended and any(event.name in FINAL_EVENTS for event in self._events):
             self.seen.ended = f"the guest ended: {self._status(running)}"
         if self.seen.ended:

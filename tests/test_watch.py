@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rig.deadline import Deadline
@@ -133,6 +136,20 @@ def test_a_guest_that_reboots_is_watched_on(build: Build, tmp_path: Path) -> Non
     assert seen.ended == "4 s are over"
     assert seen.rtas["system-reboot", 0] >= 1
     assert not seen.violations
+
+
+def test_a_qemu_that_fails_under_its_guest_is_noticed(build: Build, tmp_path: Path) -> None:
+    def kill() -> None:
+        for process in psutil.Process().children(recursive=True):
+            if process.name() == build.path.name:
+                process.send_signal(signal.SIGSEGV)
+
+    timer = threading.Timer(1.0, kill)
+    timer.start()
+    seen = watched(build, tmp_path, 30, "-prom-env", "auto-boot?=false")
+    timer.join()
+    assert seen.ended == "killed by SIGSEGV"
+    assert seen.failure.startswith("killed by SIGSEGV; stderr")
 
 
 def test_a_guest_of_the_firmware_that_keeps_the_tree_to_itself(build: Build, tmp_path: Path) -> None:

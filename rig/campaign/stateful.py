@@ -179,8 +179,7 @@ class Stateful:
         try:
             return self._pool.take(self._build, self._options, START)
         except MachineError:
-            # The machine of the program before cannot be reset; another can perhaps be started.
-            self.close()
+            # That of the program before cannot be reset and was closed; another can perhaps be started.
             return self._pool.take(self._build, self._options, START)
 
     # ---- findings ------------------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ class Stream:
         self._discard()
         result = Examined()
         self._examiner.ended(flight.batch, call, ending, words, self._patience, result)
-        return self._report(flight, call, result)
+        return self._report(flight, 1, result)  # what came before it was not verified
 
     def _judge(self, flight: _Flight, *, last: bool = False) -> Report:
         """Judge a batch that the guest has done, while it may be at the next."""

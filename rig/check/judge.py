@@ -224,7 +224,9 @@ class Judge:
         self.result.calls += len(calls)
         self._settle(judged[:-1])
         self._conclude(judged)
-        return replace(outcomes[-1], parts=tuple(outcomes))
+        outcome = replace(outcomes[-1], parts=tuple(outcomes))
+        self.names.record(step, outcome, self._comparison.observed)
+        return outcome
 
     def _travelled(self, how: str) -> None:
         """Go on with what was saved, or with all of it in another process."""
@@ -270,6 +272,7 @@ class Judge:
             self._flush()
             if not self.result.reusable:
                 return
+            granules = _granules(self.model.footprint(call))  # the calls before may have made its block
         self._batch.append(_Pending(self._index, step, call, outcomes, position))
         if granules is None or call.timeout is not None:
             self._flush()
@@ -383,6 +386,8 @@ def _answered(
 
 def references(step: Step) -> frozenset[str]:
     """The names of the steps whose results a step uses."""
+    if isinstance(step, Together):
+        return frozenset[str]().union(*map(references, step.parts))
     values = [getattr(step, name, ()) for name in ("opcode", "service", "address", "block", "nret", "nargs")]
     values += [*getattr(step, "args", ()), *getattr(step, "cells", ())]
     parsed = [parse(value) for value in values if isinstance(value, Ref)]

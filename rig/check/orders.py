@@ -14,6 +14,7 @@ from rig.check.violation import Reporter, Violation
 from rig.model.expectation import UNSPECIFIED, Case, Expectation
 from rig.model.model import Model
 from rig.program import Call, Outcome, Run
+from rig.scenario.errors import BadScenario
 from rig.target import GuestMemory
 
 #: at most so many states are looked at: a scenario must be made so that this is enough
@@ -22,7 +23,7 @@ MAX_STATES = 20_000
 Range = tuple[int, int]
 
 
-class TooManyOrders(Exception):
+class TooManyOrders(BadScenario):
     """The search was given up: fewer calls at once, or fewer that meet."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,7 +26,25 @@ if TYPE_CHECKING:
     from rig.scenario.script import Scenario
 
 
-@click.command("run")
+#: exit codes for meson: skipped, and error
+MESON = {5: 77, 3: 99, 4: 99}
+
+
+class _Run(click.Command):
+    """With ``--meson`` another exit code, also for what is refused before anything is started."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if not ctx.params["meson"]:
+            return super().invoke(ctx)
+        try:
+            code = super().invoke(ctx)
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        return MESON.get(code, code)
+
+
+@click.command("run", cls=_Run)
 @click.argument("scenarios", nargs=-1)
 @qemu_option
 @click.option("--machine", metavar="M", help="Machine type instead of each scenario's (pseries).")
@@ -109,10 +127,7 @@ def command(
         print_tap(results, builds)
     else:
         print_summary(results, builds, report_dir)
-    code = exit_code(results, strict, interrupted)
-    if meson:
-        code = {5: 77, 3: 99, 4: 99}.get(code, code)
-    return code
+    return exit_code(results, strict, interrupted)
 
 
 def begin_history(file: Path) -> History:

@@ -150,7 +150,7 @@ def parse(line: str, stage: Stage) -> Step | None:
                 return Rtas(known, tuple(map(_number, rest)), nret=nret)
             case "seed", [address, *data] if data:
                 written = bytes.fromhex("".join(data))
-                return Seed(_ram(stage, _number(address), len(written)), written)
+                return Seed(_free(stage, _number(address), len(written)), written)
             case "dump", [address, *rest] if len(rest) < 2:
                 length = _number(rest[0]) if rest else 64
                 click.echo("\n".join(_dump(stage.memory, _ram(stage, _number(address), length), length)))
@@ -176,6 +176,15 @@ def _ram(stage: Stage, address: int, length: int) -> int:
     if length < 1 or not stage.environment.is_ram(address, length):
         raise BadLine(f"{length} bytes at {address:#x} are not all RAM")
     return address
+
+
+def _free(stage: Stage, address: int, length: int) -> int:
+    """An address of RAM that is a program's to fill."""
+    from rig.scenario.reserved import refusal
+
+    if reason := refusal(address, length):
+        raise BadLine(reason)
+    return _ram(stage, address, length)
 
 
 def _results(step: Rtas, memory: GuestMemory) -> str:

@@ -55,5 +55,11 @@ def command(arguments: tuple[str, ...], qemus: tuple[str, ...], memory: int, sec
         click.echo(f"  the guest may not make this call ({count} times): {text}")
     for name in opinion.deviations:
         click.echo(f"  deviation {name}")
+    if seen.failure:
+        click.echo(f"mismatch: QEMU failed under this guest: {seen.failure}")
+        return 1
+    if not seen.calls or (made and not judged):
+        click.echo("skipped: no call was judged")
+        return 5
     click.echo(f"{opinion.verdict}{': ' + opinion.reason if opinion.verdict == 'mismatch' else ''}")
     return 1 if opinion.verdict in ("mismatch", "fixed") else 0

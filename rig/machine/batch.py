@@ -91,11 +91,11 @@ class Batch:
                 if "msr" in carried:
                     carried["msr"] &= ~self.msr
             outcomes.append(Outcome(registers=after, before=before, clock=last.clock))
-        if last.ending == "returned":
+        if done == self.count:  # what came after all of them had returned is the last one's
             final = outcomes[-1]
             return [*outcomes[:-1], replace(last, registers=final.registers, before=final.before)]
         # The call after the last record is the one that did not come back.
-        return [*outcomes, replace(last, before=self._before(done, codec) if done < self.count else {})]
+        return [*outcomes, replace(last, before=self._before(done, codec))]
 
     def _before(self, index: int, codec: agent.Codec) -> Mapping[str, int]:
         """What the vector with that index loads."""

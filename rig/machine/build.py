@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rig import resources
 from rig.deadline import Deadline
+from rig.errors import UserError
 
 #: layout of a cache entry
 SCHEMA = 1
@@ -27,7 +28,7 @@ SCHEMA = 1
 PATIENCE = 20.0
 
 
-class BadBuild(ValueError):
+class BadBuild(UserError):
     """A binary that cannot be judged; the message names it and says why."""
 
 

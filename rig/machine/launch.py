@@ -55,15 +55,17 @@ class Running:
 
         ``politely`` asks by QMP and SIGTERM first, so that a build can write what it writes at exit.
         """
-        if politely and self.process.alive:
-            # A main loop that does not answer would not act on SIGTERM either.
-            with contextlib.suppress(MachineError, Refused):
-                self.monitor.execute("quit", None, Deadline(GRACE))
-                if not self.process.wait(Deadline(GRACE)):
-                    self.process.popen.terminate()
-                    self.process.wait(Deadline(GRACE))
-        self.process.kill()
-        self._parts.close()
+        try:
+            if politely and self.process.alive:
+                # A main loop that does not answer would not act on SIGTERM either.
+                with contextlib.suppress(MachineError, Refused):
+                    self.monitor.execute("quit", None, Deadline(GRACE))
+                    if not self.process.wait(Deadline(GRACE)):
+                        self.process.popen.terminate()
+                        self.process.wait(Deadline(GRACE))
+        finally:  # also when the user has no patience
+            self.process.kill()
+            self._parts.close()
 
 
 def launch(

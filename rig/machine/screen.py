@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
-from rig.machine.errors import MachineError
+from rig.machine.errors import MachineError, Refused
 from rig.picture import BadPicture, Picture, from_ppm, to_png
 
 if TYPE_CHECKING:  # imported while QEMU starts
@@ -22,10 +22,10 @@ def photograph(monitor: Monitor, directory: Path, name: str) -> tuple[Picture, P
     QEMU writes PPM in all versions, PNG only in some builds.  Raises :class:`MachineError`.
     """
     raw, kept = directory / f"{name}.ppm", directory / f"{name}.png"
-    monitor.execute("screendump", {"filename": str(raw.absolute())}, Deadline(PATIENCE))
     try:
+        monitor.execute("screendump", {"filename": str(raw.absolute())}, Deadline(PATIENCE))
         picture = from_ppm(raw.read_bytes())
-    except (OSError, BadPicture) as error:
+    except (Refused, OSError, BadPicture) as error:
         raise MachineError(f"QEMU took no whole picture of the screen: {error}") from error
     finally:
         raw.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from rig.machine.errors import MachineError, Refused
 from rig.machine.files import place
 from rig.machine.launch import LOGS, Running, launch
 from rig.machine.memory import PAGE, Mapped
-from rig.machine.prompt import Prompt
+from rig.machine.prompt import Prompt, Refusal
 from rig.machine.screen import photograph
 from rig.model.environment import Environment, Region
 from rig.picture import Picture
@@ -141,9 +141,13 @@ class SlofMachine:
 
     @contextmanager
     def _awake(self) -> Iterator[None]:
-        """Let the guest run meanwhile."""
+        """Let the guest run meanwhile; it stands again also when it refused what was asked."""
         self._live.monitor.execute("cont", None, Deadline(PATIENCE))
-        yield
+        try:
+            yield
+        except (Refusal, ValueError):
+            self._stop()
+            raise
         self._stop()
 
     def _stop(self) -> None:

@@ -7,7 +7,7 @@ and ends when the destination says that it has everything.  All raise :class:`Re
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rig.deadline import Deadline
@@ -28,7 +28,10 @@ OWN_EVENTS = frozenset({"MIGRATION", "MIGRATION_PASS", "JOB_STATUS_CHANGE"})
 def save(live: Execution, directory: Path, deadline: Deadline) -> None:
     """Keep all of the state; replaces what was kept before."""
     image = directory.absolute() / "snapshots.qcow2"
-    if not image.exists():
+    nodes = live.live.monitor.execute("query-named-block-nodes", {"flat": True}, deadline)
+    assert isinstance(nodes, Sequence)
+    if not any(node["node-name"] == NAME for node in nodes):  # another QEMU of this machine may have had it
+        image.unlink(missing_ok=True)
         _create(live, {"driver": "file", "filename": os.fspath(image), "size": 0}, deadline)
         file = {"driver": "file", "node-name": f"{NAME}-file", "filename": os.fspath(image)}
         live.live.monitor.execute("blockdev-add", file, deadline)

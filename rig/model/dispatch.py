@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from rig.errors import UserError
 from rig.model import logical, memop, rtas, update_dt, vof
 from rig.model.expectation import Expectation
 from rig.model.hypercall import H_FUNCTION, MASK64, Footprint, Hypercall, State, returns
@@ -33,7 +34,7 @@ class DuplicateHypercall(ValueError):
     """Two descriptions claim one opcode or one name."""
 
 
-class BadPlugin(RuntimeError):
+class BadPlugin(UserError):
     """An entry point of the group ``rig.hypercalls`` cannot be used."""
 
 

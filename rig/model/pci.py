@@ -115,6 +115,10 @@ class Function:
         known, value = self.registers.read(offset, 1)
         return value if known == 0xFF else None
 
+    def below(self, bridge: Function) -> bool:
+        """Whether a bridge, or one behind it, leads here."""
+        return self.parent is not None and (self.parent is bridge or self.parent.below(bridge))
+
     def passes(self, bus: int) -> bool:
         """Whether a bridge and those above it forward what is meant for ``bus``.
 
@@ -168,7 +172,7 @@ class Pci:
         low = 8 * (BRIDGE_CONTROL - offset)
         if function.bridge and 0 <= low < 8 * size and value >> low & SECONDARY_RESET:
             for other in self.functions:
-                if other.parent is function:
+                if other.below(function):
                     other.registers.forget()
 
 

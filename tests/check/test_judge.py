@@ -6,12 +6,23 @@ from collections.abc import Sequence
 
 import pytest
 
-from rig.check.judge import Judge, Judgement
+from rig.check.judge import Judge, Judgement, references
 from rig.model.environment import Environment, Node, Region
 from rig.model.model import Model
 from rig.model.rtas.families import SERVICES
 from rig.model.target import ModelTarget
-from rig.program import Call, MachineOptions, Outcome, Rtas, Seed, Step
+from rig.program import (
+    H_LOGICAL_MEMOP,
+    H_RTAS,
+    Call,
+    MachineOptions,
+    Outcome,
+    Ref,
+    Rtas,
+    Seed,
+    Step,
+    Together,
+)
 from rig.scenario.reserved import AGENT
 from rig.scenario.script import Scenario
 
@@ -86,3 +97,24 @@ def test_what_would_hide_an_outcome_runs_apart(apart: Rtas) -> None:
     machine = Machine()
     judged(machine, *STORED[:2], apart)
     assert machine.batches == [1, 1]
+
+
+def test_a_block_that_a_call_before_it_puts_into_place_is_looked_at_then() -> None:
+    """Otherwise H_RTAS would share a batch with a call that works in the buffer which the block names."""
+    block, source, elsewhere = 0x0091_0000, 0x0110_0000, 0x0120_0000
+    cells = (Ref("$fdt:/rtas:nvram-fetch[0]"), 3, 2, INDEX, FETCHED, 4, 0, 0)
+    machine = Machine()
+    result = judged(
+        machine,
+        Seed(source, cells=cells),
+        Call(H_LOGICAL_MEMOP, (block, source, 2, len(cells), 0)),
+        Call(H_RTAS, (block,)),
+        Call(H_LOGICAL_MEMOP, (FETCHED, elsewhere, 0, 8, 0)),
+    )
+    assert result.violations == []
+    assert machine.batches == [1, 1, 1]
+
+
+def test_steps_at_once_refer_to_what_the_steps_before_returned() -> None:
+    parts = (Call(0xF001, (Ref("$one.r3"),)), Rtas("nvram-fetch", (Ref("$two.rets[1]"), 0, 0), 2))
+    assert references(Together(parts)) == {"one", "two"}

@@ -117,6 +117,13 @@ def test_bad_input_is_refused_before_qemu_starts(rig: Rig, words: list[str], com
 
 
 @pytest.mark.usefixtures("no_qemu")
+def test_what_is_refused_is_an_error_to_meson(rig: Rig) -> None:
+    done = rig("run", "no-such-scenario", "--meson")
+    assert done.code == 99
+    assert "no scenario is called" in done.err
+
+
+@pytest.mark.usefixtures("no_qemu")
 @pytest.mark.parametrize(
     ("machine", "reason"),
     [

@@ -32,7 +32,7 @@ class Stage:
         ("call 0x44 8 -1", Call(0x44, (8, (1 << 64) - 1))),
         ("rtas get-time-of-day 8:", Rtas("get-time-of-day", (), nret=8)),
         ("rtas 0x2001 3", Rtas(0x2001, (3,))),
-        ("seed 0x10 0102 03", Seed(0x10, b"\1\2\3")),
+        ("seed 0x800010 0102 03", Seed(0x80_0010, b"\1\2\3")),
     ],
 )
 def test_a_line_is_a_step(line: str, step: object) -> None:
@@ -49,6 +49,7 @@ def test_a_line_is_a_step(line: str, step: object) -> None:
         ("rtas nope", "no RTAS service nope"),
         ("seed 0x10 0", "non-hex"),
         ("seed 0x10000000 00", "not all RAM"),
+        ("seed 0x100 00", "overlaps the agent's memory"),
         ("dump 0 0", "not all RAM"),
     ],
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rig.machine.machine import Machine
-from rig.program import H_LOGICAL_MEMOP, LOAD, MOVE, SAVE, Call, Host, MachineOptions
+from rig.program import H_LOGICAL_MEMOP, LOAD, MOVE, RESTART, SAVE, Call, Host, MachineOptions
 
 SMALL = MachineOptions(memory=256)
 COPY = Call(H_LOGICAL_MEMOP, (0x200_0000, 0x100_0000, 3, 1, 0))
@@ -89,3 +89,14 @@ def test_plugged_memory_is_seen_from_then_on(boot: Callable[..., Machine]) -> No
     machine.reset()
     assert machine.environment.is_ram(at, 256 << 20)
     assert machine.memory.read(at + (256 << 20) - 8, 8) == bytes(8)
+
+
+def test_another_process_can_save_as_well(boot: Callable[..., Machine]) -> None:
+    machine = boot()
+    assert machine.host(Host(SAVE)).answer == {"return": {}}
+    assert machine.host(Host(RESTART)).ending == "reset"
+    assert copies(machine, b"as saved")
+    assert machine.host(Host(SAVE)).answer == {"return": {}}
+    assert copies(machine, b"too late")
+    assert machine.host(Host(LOAD)).answer == {"return": {}}
+    assert machine.memory.read(0x200_0000, 8) == b"as saved"

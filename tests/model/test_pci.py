@@ -110,6 +110,20 @@ def test_a_bridge_resets_what_is_below(pci: Pci, offset: int, size: int, value: 
     assert below.registers.read(0x3C, 1) == (0, 0)
 
 
+def test_a_bridge_resets_also_what_is_behind_another(pci: Pci) -> None:
+    outer = at(pci, 0, 0x18)
+    inner = replace(outer, devfn=0x10, parent=outer, registers=Registers())
+    leaf = replace(at(pci, 0, 0x08), devfn=0x18, parent=inner, registers=Registers())
+    pci.functions += [inner, leaf]
+    leaf.registers.open(0x3C, 1)
+    pci.write(leaf, 0x3C, 1, 5)
+    beside = at(pci, 0, 0x08)
+    pci.write(beside, 0x3C, 1, 6)
+    pci.write(outer, 0x3E, 1, 0x40)
+    assert leaf.registers.read(0x3C, 1) == (0, 0)
+    assert beside.registers.read(0x3C, 1) == (0xFF, 6)
+
+
 def test_functions_move_with_the_numbers_of_their_bridge(pci: Pci) -> None:
     bridge = at(pci, 0, 0x18)
     pci.write(bridge, 0x19, 1, 7)

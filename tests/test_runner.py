@@ -1,0 +1,63 @@
+"""What a run keeps although something else fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rig.machine.build import Build, probe
+from rig.machine.errors import MachineError
+from rig.machine.machine import Machine
+from rig.pool import Pool
+from rig.program import Call, MachineOptions, Ref
+from rig.report import evidence
+from rig.runner import Runner, Settings
+from rig.scenario.script import Scenario
+
+OPTIONS = MachineOptions(memory=256)
+
+
+@pytest.fixture
+def build(qemu: Path) -> Build:
+    return probe(qemu)
+
+
+def scenario(*steps: Call) -> Scenario:
+    def play(_: object):
+        yield list(steps)
+
+    return Scenario("test", "", play, OPTIONS)
+
+
+def test_a_verdict_is_not_lost_when_its_evidence_cannot_be_written(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(evidence, "write", fail)
+    with Pool() as pool:
+        unresolved = scenario(Call(0xF001, (Ref("$no.r3"),)))
+        result = Runner([build], Settings(evidence=tmp_path)).judge(unresolved, 0, pool)
+    assert (result.verdict, result.evidence) == ("error", "")
+    words, kept = result.reason.splitlines()
+    assert "no step named 'no' was executed before" in words
+    assert kept == "its evidence could not be written: no space left"
+
+
+def test_a_machine_that_cannot_be_reset_is_not_used_again(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset = Machine.reset
+
+    def fail(_: Machine) -> None:
+        monkeypatch.setattr(Machine, "reset", reset)
+        raise MachineError("it does not answer")
+
+    runner = Runner([build], Settings())
+    with Pool() as pool:
+        calls = scenario(Call(0xF777))
+        assert runner.judge(calls, 0, pool).verdict == "conforms"
+        monkeypatch.setattr(Machine, "reset", fail)
+        assert [runner.judge(calls, 0, pool).verdict for _ in range(2)] == ["error", "conforms"]
