@@ -32,7 +32,9 @@ class Policy:
                 case "-no-shutdown" | "no-shutdown":
                     policy = replace(policy, shutdown="pause")
                 case "-action" | "action":
-                    policy = replace(policy, **dict(part.split("=", 1) for part in value.split(",")))
+                    given = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
+                    # there is a watchdog too, and QEMU itself refuses what it does not know
+                    policy = replace(policy, **{key: given[key] for key in cls.__slots__ if key in given})
         return policy
 
     @property

@@ -204,27 +204,10 @@ class Requirement:
     versions: str = ""
     #: device types that ``-device help`` must list
     devices: tuple[str, ...] = ()
-    #: machine types or options of pseries
-    machine_options: tuple[str, ...] = ()
     #: RTAS services that the build must list in ``/rtas``
     services: tuple[str, ...] = ()
     #: version range of another build of the run, to which the machine's state can be moved
     newer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A named list of steps, with the machine it wants."""
-
-    name: str
-    steps: tuple[Step, ...]
-    summary: str = ""
-    machine: MachineOptions = MachineOptions()
-    requires: Requirement = Requirement()
-    #: ids of LoPAR requirements that this program holds a build to
-    requirements: tuple[str, ...] = ()
-    #: the file that the program came from, for messages
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

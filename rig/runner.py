@@ -222,6 +222,8 @@ class Runner:
         def write(folder: Path) -> None:
             from rig.report import evidence
 
+            builds = [self.builds[result.build], newer(scenario, self.builds)]
+            qemus = " ".join(f"--qemu {build.path}" for build in builds if build is not None)
             evidence.write(
                 folder,
                 scenario,
@@ -229,7 +231,7 @@ class Runner:
                 judgement.broken,
                 machine.pastable,
                 {**machine.logs, **machine.pictures},
-                f"rig replay {folder / 'program.yaml'} --qemu {self.builds[result.build].path}",
+                f"rig replay {folder / 'program.yaml'} {qemus}",
                 machine.memory if machine.alive else None,
             )
 

@@ -113,11 +113,9 @@ def compare(
         return Compared(scenario.name, error=traceback.format_exc())
     if judges is None:
         return Compared(scenario.name, steps=lockstep.steps)
-    opinions = tuple(
-        (one, judges.opinion(one.step, lockstep.views) if one.what == "view" else judges.opinion(one.step))
-        for one in found[:KEPT]
-    )
-    return Compared(scenario.name, opinions, lockstep.steps)
+    kept = found[:KEPT]
+    opinions = judges.opinions(kept, lockstep.views)
+    return Compared(scenario.name, tuple(zip(kept, opinions, strict=True)), lockstep.steps)
 
 
 def _discard(pools: tuple[Pool, Pool]) -> None:

@@ -10,7 +10,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -173,22 +173,43 @@ class _Workers:
         self._hire()
 
 
+class _Alone(Exception):
+    """The parent has closed the pipe, or is gone."""
+
+
+@contextmanager
+def _talk() -> Iterator[None]:
+    """Around words with the parent alone: an :class:`OSError` of the engine is none of these."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise _Alone from error
+
+
 def _work(spec: Spec, pipe: Connection) -> None:
     """A worker's life: run what comes through the pipe until it is closed.  An empty block ends a row."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent closes the pipe
 
+    def receive() -> list[tuple[int, int]]:
+        with _talk():
+            block: list[tuple[int, int]] = pipe.recv()
+        return block
+
+    def send(answer: Report | MachineError) -> None:
+        with _talk():
+            pipe.send(answer)
+
     def row(block: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         while block:
             yield from block
-            block = pipe.recv()
+            block = receive()
 
-    # EOFError and BrokenPipeError: the parent has closed the pipe, or is gone.
-    with closing(spec.start()) as engine, suppress(EOFError, OSError):
+    with closing(spec.start()) as engine, suppress(_Alone):
         while True:
-            block = pipe.recv()
+            block = receive()
             try:
                 for report in engine.run(row(block)):
-                    pipe.send(report)
+                    send(report)
             except MachineError as error:
-                pipe.send(MachineError(str(error)))
+                send(MachineError(str(error)))
                 return

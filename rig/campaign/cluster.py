@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rig.campaign.engine import Report
-from rig.machine.errors import MachineError
 
 if TYPE_CHECKING:
     from rig.campaign.campaign import Batches, Spec
@@ -34,7 +33,7 @@ class NoCluster(RuntimeError):
 def run(spec: Spec, batches: Batches, address: str, shard: int | None = None) -> Iterator[Report]:
     """Reports as shards of ``shard`` batches come back, in any order.
 
-    Raises :class:`NoCluster`, and :class:`MachineError` when a worker can have no machine.
+    Raises :class:`NoCluster`, and :class:`rig.machine.errors.MachineError` when a worker can have no machine.
     """
     try:
         from distributed import Client, as_completed
@@ -83,8 +82,6 @@ def _reports(future: Any, shard: Shard) -> tuple[Report, ...]:
         first, last = shard[0][0], shard[-1][0]
         words = f"workers died of batches {first} to {last}, or with them: {error}"
         return tuple(Report(number, 0, 0.0, 0.0, errors=(words,)) for number, _ in shard[:1])
-    except MachineError:
-        raise
     return reports
 
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def command(file: Path, qemus: tuple[str, ...], trace_file: Path | None, strict: bool) -> int:
     """Run the program in FILE again and show every step: arguments, result, what the contract permits."""
     from rig.pool import Pool
-    from rig.report.result import exit_code
+    from rig.report.result import Result, exit_code
     from rig.report.session import Session, print_summary
-    from rig.runner import Runner, Settings
+    from rig.runner import Runner, Settings, unmet
     from rig.scenario.file import load_file
     from rig.scenario.loader import BadScenario
 
@@ -53,7 +53,9 @@ def command(file: Path, qemus: tuple[str, ...], trace_file: Path | None, strict:
             with Pool() as pool:
                 for scenario in chosen:
                     click.echo(f"{scenario.name} on QEMU {build.version_text}")
-                    results.append(runner.judge(scenario, index, pool))
+                    reason = unmet(scenario, build, builds)
+                    skipped = Result(scenario.name, index, "skipped", reason=reason)
+                    results.append(skipped if reason else runner.judge(scenario, index, pool))
     print_summary(results, builds, None)
     return exit_code(results, strict)
 

@@ -48,7 +48,6 @@ LEAN_SIZE = 80
 #: where the registers of a lean vector stand in a full one
 LEAN_AT = 8 * 3
 
-MSR_LE = 1
 #: SF, VEC, VSX and FP: what the agent adds to the MSR that it was entered with
 MSR_AGENT = 1 << 63 | 0x0280_2000
 

@@ -40,7 +40,6 @@ class Kind(StrEnum):
     SIZE = "size"
     OPERATION = "operation"
     VALUE = "value"
-    TOKEN = "token"
     INDEX = "index"
     OFFSET = "offset"
     MASK = "mask"

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import yaml
 
-from rig.program import Ref, Rtas, Seed, Step
+from rig.program import Ref, Rtas, Seed, Step, Together
 from rig.scenario import build, stamps
 from rig.scenario.errors import BadScenario
 from rig.scenario.expand import BadTemplate, combinations, template
@@ -238,6 +238,8 @@ def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
 
 
 def _problem(step: Step, defined: set[str]) -> str | None:
+    if isinstance(step, Together):  # nothing can refer to its parts
+        return next(filter(None, (_problem(part, defined) for part in step.parts)), None)
     for ref in _refs(step):
         reference = parse(ref)
         if isinstance(reference, FromStep) and reference.step not in defined:

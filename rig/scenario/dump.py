@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import yaml
@@ -14,6 +15,7 @@ from rig.program import (
     Host,
     MachineOptions,
     Ref,
+    Requirement,
     Rtas,
     Run,
     Seed,
@@ -28,9 +30,9 @@ from rig.scenario.script import Scenario
 def dump_program(scenario: Scenario, steps: Iterable[Step]) -> str:
     """The YAML text of one scenario with the given steps."""
     entry: dict[str, Any] = {"name": _name(scenario), "summary": scenario.summary}
-    machine = _machine(scenario.machine)
-    if machine:
-        entry["machine"] = machine
+    for name, given in (("machine", scenario.machine), ("requires", scenario.requires)):
+        if changed := _changed(given):
+            entry[name] = changed
     entry["steps"] = [_step(step) for step in steps]
     return yaml.safe_dump({"scenarios": [entry]}, sort_keys=False, width=120)
 
@@ -40,30 +42,11 @@ def _name(scenario: Scenario) -> str:
     return scenario.name.rpartition("/")[2].partition(MARK)[0]
 
 
-def _machine(options: MachineOptions) -> dict[str, Any]:
-    plain = MachineOptions()
-    names = (
-        "memory",
-        "cpu",
-        "machine",
-        "options",
-        "smp",
-        "devices",
-        "arguments",
-        "mapping",
-        "console",
-        "endian",
-        "translation",
-        "no_shutdown",
-        "nodes",
-        "dimms",
-        "firmware",
-    )
-    return {
-        name: _plain(getattr(options, name))
-        for name in names
-        if getattr(options, name) != getattr(plain, name)
-    }
+def _changed(given: MachineOptions | Requirement) -> dict[str, Any]:
+    """The fields that are not as they are by default."""
+    plain = type(given)()
+    names = (field.name for field in fields(given))
+    return {name: _plain(value) for name in names if (value := getattr(given, name)) != getattr(plain, name)}
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -8,7 +8,7 @@ than everything else that loads a scenario, so only :mod:`rig.scenario.document`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -42,8 +42,9 @@ _ARGUMENTS = frozenset(f"r{number}" for number in range(3, 13))
 _REGISTER = re.compile(
     r"r(?:0|1|2|1[3-9]|2[0-9]|3[01])|cr|lr|ctr|xer|sprg[03]|fpscr|vrsave|vscr|vs(?:[0-9]|[1-5][0-9]|6[0-3])"
 )
-#: a version range as :mod:`packaging` reads it: ``>=7.2,<10.0``
-_CLAUSE = r"(?:[<>]=?|[=!]=)\d+(?:\.\d+){0,2}"
+#: a version range as :mod:`packaging` reads it: ``>=7.2,<10.0`` or ``==7.2.*``
+_VERSION = r"\d+(?:\.\d+){0,2}"
+_CLAUSE = rf"(?:[<>]=?{_VERSION}|[=!]={_VERSION}(?:\.\*)?)"
 _RANGE = rf"^(?:{_CLAUSE}(?:, ?{_CLAUSE})*)?$"
 _HOLE = r"\$\{[^}]+\}"
 _NUMBER = r"^-?(?:0[xX][0-9a-fA-F]+|[0-9]+)$"
@@ -53,6 +54,26 @@ class _Strict(BaseModel):
     """The settings of every model: nothing unknown, nothing built before it is used."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class _OneKey(_Strict):
+    """A mapping with one key, which says what the rest is."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        fields = type(self).model_fields
+        if not _one(self, fields):
+            keys = ", ".join(field.alias or name for name, field in fields.items())
+            raise ValueError(f"must be exactly one of {keys}")
+        return self
+
+
+def _one(model: BaseModel, names: Iterable[str]) -> bool:
+    """Whether exactly one of these fields is written, and not left empty."""
+    given = model.model_fields_set.intersection(names)
+    return len(given) == 1 and getattr(model, *given) is not None
 
 
 def _checked(check: Callable[[Any], object], schema: Mapping[str, Any]) -> Any:
@@ -145,7 +166,7 @@ class Seed(_Strict):
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
-        if len(self.model_fields_set & {"data", "text", "pattern", "cells"}) != 1:
+        if not _one(self, ("data", "text", "pattern", "cells")):
             raise ValueError("a seed has exactly one of bytes, text, pattern and cells")
         for cell in self.cells or ():
             value(cell, 8 * self.width)
@@ -205,16 +226,14 @@ class Run(_Strict):
 
     address: Value64
     registers: dict[Annotated[str, AfterValidator(_any_register_name)], Register] = {}
-    touches: list[Annotated[list[Value64], Field(min_length=2, max_length=2)]] = []
+    touches: list[Annotated[list[Number], Field(min_length=2, max_length=2)]] = []
     timeout: Seconds | None = None
     cpu: Cpu = 0
     name: Name = ""
 
 
-class Part(_Strict):
+class Part(_OneKey):
     """One part of ``together:``."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     call: Call | None = None
     memop: Memop | None = None
@@ -256,10 +275,8 @@ class Arrive(_Strict):
     name: Name = ""
 
 
-class Step(_Strict):
+class Step(_OneKey):
     """One step: a mapping with one key that says what it does."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     seed: Seed | None = None
     call: Call | None = None
@@ -270,14 +287,6 @@ class Step(_Strict):
     host: Host | None = None
     await_: Annotated[Await | None, Field(alias="await")] = None
     arrive: Arrive | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = self.model_fields_set
-        if len(given) != 1 or getattr(self, next(iter(given))) is None:
-            kinds = "seed, call, memop, rtas, run, together, host, await and arrive"
-            raise ValueError(f"a step is exactly one of {kinds}")
-        return self
 
 
 class Machine(_Strict):
@@ -312,7 +321,6 @@ class Requires(_Strict):
 
     versions: Annotated[StrictStr, StringConstraints(pattern=_RANGE)] = ""
     devices: list[Words] = []
-    machine_options: list[Words] = []
     services: list[Words] = []
     newer: Annotated[StrictStr, StringConstraints(pattern=_RANGE)] = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -18,7 +21,7 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from rig.campaign.campaign import BLOCK, Plan, Spec, run
+from rig.campaign.campaign import BLOCK, Plan, Spec, _work, run
 from rig.campaign.engine import Finding, Report
 from rig.campaign.tally import JOURNAL, BadJournal, Folder, Tally
 from rig.cli import cli
@@ -72,6 +75,49 @@ def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(build: Build) ->
             workers[0].kill()
     assert sorted(report.batch for report in reports) == [number for number, _ in batches]
     assert sums(reports) == sums(run(spec, batches))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), EOFError()])
+def test_what_fails_in_a_worker_is_not_taken_for_the_parents_end(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the worker's is this process
+    ours, theirs = Pipe()
+
+    class Failing:
+        def run(self, batches: Iterable[tuple[int, int]]) -> Iterator[Report]:
+            yield from (report(number) for number, _ in batches)
+            raise error
+
+        def close(self) -> None:
+            ours.close()
+
+    spec: Any = SimpleNamespace(start=Failing)
+    with theirs:
+        ours.send([(3, 10)])
+        ours.send([])
+        with pytest.raises(type(error)):
+            _work(spec, theirs)
+
+
+def test_a_worker_ends_quietly_when_its_parent_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    ours, theirs = Pipe()
+    closed: list[bool] = []
+
+    class Idle:
+        def run(self, batches: Iterable[tuple[int, int]]) -> Iterator[Report]:
+            yield from (report(number) for number, _ in batches)
+
+        def close(self) -> None:
+            closed.append(True)
+
+    spec: Any = SimpleNamespace(start=Idle)
+    with theirs:
+        ours.send([(3, 10)])
+        ours.close()
+        _work(spec, theirs)
+    assert closed == [True]
 
 
 def report(batch: int, calls: int = 10, **rest: Any) -> Report:

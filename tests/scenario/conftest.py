@@ -1,4 +1,4 @@
-"""What the tests of scenarios share: a root to write files in, and an environment without a machine."""
+"""What the tests of scenarios share: files to write, and an environment without a machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ import pytest
 from rig.model.environment import Environment, Node, Region
 
 Write = Callable[[str, str], Path]
+
+GOOD = """\
+scenarios:
+  - name: good
+    summary: s
+    steps:
+      - call: {opcode: 1}
+"""
+
+
+def bad_step(step: str) -> str:
+    return GOOD.replace("call: {opcode: 1}", step)
 
 
 @pytest.fixture(autouse=True)

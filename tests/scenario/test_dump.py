@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rig.program import Arrive, Await, Call, Host, MachineOptions, Ref, Rtas, Seed
+from rig.program import Arrive, Await, Call, Host, MachineOptions, Ref, Requirement, Rtas, Seed
 from rig.scenario.dump import dump_program
 from rig.scenario.file import load_file
 from rig.scenario.script import Playing, Scenario, Stage
@@ -28,8 +28,10 @@ def nothing(_: Stage) -> Playing:
 def test_a_program_comes_back_as_it_was(tmp_path: Path) -> None:
     machine = MachineOptions(smp="4", no_shutdown=False, arguments=("-no-reboot",), endian="little")
     path = tmp_path / "program.yaml"
-    path.write_text(dump_program(Scenario("a/b", "round", nothing, machine), STEPS))
+    requires = Requirement(devices=("e1000",), newer="==10.0.*")
+    path.write_text(dump_program(Scenario("a/b", "round", nothing, machine, requires), STEPS))
     (again,) = load_file(path)
     assert again.machine == machine
+    assert again.requires == requires
     assert again.steps is not None
     assert tuple(again.steps()) == STEPS

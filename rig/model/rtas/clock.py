@@ -292,7 +292,6 @@ def _set(request: Request) -> tuple[Reply, ...]:
         known = clock.reckoning
         clock.reckoning = known.lost() if time is None else known.at(time, outcome.clock)
         clock.doubtful = time is not None and fields[0] not in SUPPORTED
-        clock.doubtful = fields[0] not in SUPPORTED
 
     done = Reply(
         SUCCESS,

@@ -209,6 +209,13 @@ def test_the_status_of_what_is_no_date_is_open(model: Model, play, prepare, stat
     assert play.get(model, 5.0) == []
 
 
+def test_what_is_no_date_is_not_lost_in_an_unusual_year_either(model: Model, play) -> None:
+    assert play.set(model, (2300, 2, 30, 0, 0, 0, 0)) == []
+    whole = int(SECOND) * 10**9
+    shown = (*fields_of(SECOND)[:-1], (whole - 1) % 2**32)
+    assert play.get(model, shown) == ["rtas.nanosecond-unreduced", "rtas.time-of-day"]
+
+
 @pytest.mark.parametrize("status", [-1, -2, 1, -9999])
 def test_other_statuses_are_rejected(model: Model, play, status: int) -> None:
     assert play.set(model, (2001, 2, 3, 4, 5, 6, 0), status) == ["status"]

@@ -48,6 +48,8 @@ def status(cells, at: int, value: int):
         (("-action", "shutdown=poweroff"), Policy("reset", "poweroff", "shutdown")),
         (("-action", "shutdown=poweroff", "-no-shutdown"), Policy("reset", "pause", "shutdown")),
         (("--action", "reboot=shutdown,panic=none"), Policy("shutdown", "pause", "none")),
+        (("-action", "watchdog=none,panic=none"), Policy("reset", "pause", "none")),
+        (("-action", "panic"), Policy("reset", "pause", "shutdown")),
         (("-rtc", "base=utc"), Policy("reset", "pause", "shutdown")),
     ],
 )
