@@ -15,7 +15,7 @@ from rig.bisect import search, step, tree, trial
 from rig.bisect.commits import Binaries, BuildFailed
 from rig.bisect.step import Entry, HostBroken
 from rig.bisect.trial import Answer, Hunt, Trial
-from rig.machine.build import Build
+from rig.machine.build import BadBuild, Build
 
 Tell = Callable[[str], None]
 
@@ -66,7 +66,7 @@ def over_builds(
     evidence: Path | None,
     tell: Tell,
 ) -> Finding:
-    """Search ``names``, oldest first.  ``probed`` makes a build of a name, or raises :class:`ValueError`.
+    """Search ``names``, oldest first.  ``probed`` makes a build of a name, or raises :class:`BadBuild`.
 
     Raises :class:`WrongEnd` and :class:`rig.bisect.step.HostBroken`.
     """
@@ -77,7 +77,7 @@ def over_builds(
         name, path = names[position], ""
         try:
             build = probed(name)
-        except ValueError as error:
+        except BadBuild as error:
             found = Trial("untestable", str(error), failed=True)
         else:
             path = str(build.path)
