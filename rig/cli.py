@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -45,6 +48,13 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read the output has seen enough: what is left goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -64,6 +74,13 @@ def main() -> None:
     """The console script: click's own usage errors exit with 4."""
     # numpy compares and adds here and multiplies no matrices, for which its threads would wait by spinning.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for descriptor in range(3):  # one that is closed would be the next file's that is opened
+        with suppress(OSError):
+            os.fstat(descriptor)
+            continue
+        os.open(os.devnull, os.O_RDWR)
+    # What a CI sends when it has waited long enough ends a run as Ctrl-C does: with what there is.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -71,9 +88,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code if not isinstance(error, click.UsageError) else 4
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
-        code = 1
     except (UserError, OSError) as error:
         click.echo(f"Error: {error}", err=True)
         code = 3

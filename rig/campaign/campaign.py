@@ -141,11 +141,14 @@ class _Workers:
         block: list[tuple[int, int]] = []
         while len(block) < BLOCK and (batch := self._again.popleft() if self._again else next(source, None)):
             block.append(batch)
-        if block or (worker.owed and not worker.told):
-            worker.owed.update(block)
-            worker.told = not block
-            with suppress(BrokenPipeError):  # it has died, which is found out when its report is awaited
+        with suppress(BrokenPipeError):  # it has died, which is found out when its report is awaited
+            if block:
+                worker.owed.update(block)
+                worker.told = False
                 worker.pipe.send(block)
+            if len(block) < BLOCK and worker.owed and not worker.told:
+                worker.told = True
+                worker.pipe.send([])
 
     def _take(self, worker: _Worker) -> Iterator[Report]:
         try:

@@ -84,14 +84,16 @@ class Folder:
     """
 
     def __init__(self, path: Path, header: Mapping[str, object], *, resume: bool) -> None:
+        journal = path / JOURNAL
+        if resume and not journal.exists():
+            raise BadJournal(f"{journal} does not exist: there is no campaign to resume")
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.done: set[tuple[str, int]] = set()
         self.tally = Tally()
-        journal = path / JOURNAL
         if journal.exists() and not resume:
             raise BadJournal(f"{journal} exists: continue it with --resume, or choose another folder")
-        if resume and journal.exists():
+        if resume:
             self._read(journal, header)
         # What a killed rig left of its last line must not become a part of the next.
         whole = journal.exists() and not journal.read_bytes().endswith(b"\n")

@@ -155,10 +155,10 @@ def check_options(builds: list[Build], machine: str | None, cpu: str | None) -> 
             raise InvalidInput(f"{build.path} knows no CPU {cpu}; it knows {', '.join(sorted(known))}")
     if machine is None or release(machine):
         return
-    if not any(machine.split(",")[0] in build.machine_types for build in builds):
-        known_types = sorted(
-            {one for build in builds for one in build.machine_types if one.startswith("pseries")}
-        )
+    known_types = sorted(
+        {one for build in builds for one in build.machine_types if one.startswith("pseries")}
+    )
+    if machine.split(",")[0] not in known_types:
         raise InvalidInput(f"no build knows machine type {machine}; they know {', '.join(known_types)}")
 
 

@@ -51,8 +51,12 @@ def append(stream: TextIO, result: Result) -> None:
 
 def write_json(path: Path, report: Mapping[str, object]) -> None:
     """Write a report in one piece: a reader sees the old one or the new one."""
+    text, path = json.dumps(report, indent=1) + "\n", path.resolve()
+    if path.exists() and not path.is_file():  # a terminal, a pipe: nothing to replace
+        path.write_text(text)
+        return
     partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(report, indent=1) + "\n")
+    partial.write_text(text)
     partial.replace(path)
 
 

@@ -92,8 +92,12 @@ class Document:
             where = "" if mark is None else f":{mark.line + 1}:{mark.column + 1}"
             what = " ".join(part for part in (error.context, error.problem) if part)
             raise BadScenario(f"{path}{where}: this is no YAML: {what}") from error
-        except yaml.YAMLError as error:
+        except BadScenario:
+            raise
+        except (yaml.YAMLError, ValueError) as error:  # a date that is none, a number of 5,000 digits
             raise BadScenario(f"{path}: this is no YAML: {error}") from error
+        except RecursionError:
+            raise BadScenario(f"{path}: this is no tree: an alias leads to what it is a part of") from None
 
     def entries(self) -> list[Entry]:
         """The scenarios, expanded and checked; raises :class:`BadScenario`."""

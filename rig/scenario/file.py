@@ -36,6 +36,8 @@ def load_file(path: Path, root: Path | None = None) -> tuple[Scenario, ...]:
     Ids are relative to ``root``, by default that of the shipped scenarios; for a file elsewhere they begin
     with its own name.
     """
+    if path.is_dir():
+        raise BadScenario(f"{path} is a folder; name one file")
     if root is None:
         resolved = path.resolve()
         root = scenario_root()
@@ -83,7 +85,7 @@ def _module(path: Path) -> ModuleType:
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = _line_in(error, path)
         raise BadScenario(f"{path}:{line}: {type(error).__name__}: {error}") from error
@@ -92,7 +94,7 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def _line_in(error: Exception, path: Path) -> int:
+def _line_in(error: BaseException, path: Path) -> int:
     """The last line of ``path`` that ``error`` passed through."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1

@@ -60,8 +60,14 @@ def select(patterns: Sequence[str] = (), root: Path | None = None) -> tuple[Scen
         found = _matching(pattern, root)
         if not found:
             raise BadScenario(_unknown(pattern, root))
+        distinct([*chosen.values(), *(one for one in found if not _same(one, chosen.get(one.name)))])
         chosen |= {scenario.name: scenario for scenario in found}
     return tuple(chosen.values())
+
+
+def _same(one: Scenario, other: Scenario | None) -> bool:
+    """Whether two patterns have selected one scenario."""
+    return other is not None and (one.source, one.line) == (other.source, other.line)
 
 
 def _matching(pattern: str, root: Path) -> list[Scenario]:

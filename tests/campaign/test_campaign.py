@@ -64,6 +64,13 @@ def test_two_workers_find_what_one_finds(build: Build) -> None:
     assert sums(reports) == sums(run(spec, batches))
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_more_workers_than_batches_end(build: Build, count: int) -> None:
+    batches = [(number, CALLS) for number in range(count)]
+    reports = list(run(Spec(build, "memop", 5), batches, jobs=3))
+    assert sorted(report.batch for report in reports) == list(range(count))
+
+
 def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(build: Build) -> None:
     spec = Spec(build, "memop", 5)
     batches = [(number, CALLS) for number in range(4 * BLOCK)]
@@ -154,6 +161,9 @@ def test_another_campaigns_journal_is_not_continued(tmp_path: Path) -> None:
     Folder(tmp_path, HEADER, resume=False).close()
     with pytest.raises(BadJournal, match="--resume"):
         Folder(tmp_path, HEADER, resume=False)
+    with pytest.raises(BadJournal, match="no campaign to resume"):
+        Folder(tmp_path / "other", HEADER, resume=True)
+    assert not (tmp_path / "other").exists()
     with pytest.raises(BadJournal, match="another campaign"):
         Folder(tmp_path, {**HEADER, "seed": 2}, resume=True)
     (tmp_path / JOURNAL).write_text("nonsense\n")

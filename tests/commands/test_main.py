@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from rig.model import dispatch
+from rig.report.files import write_json
 
 from .conftest import Rig
 
@@ -38,4 +42,33 @@ def test_output_that_nobody_reads_on_is_no_failure_worth_a_word() -> None:
     command = [sys.executable, "-m", "rig", "list"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_what_json_is_written_to_stays_what_it_is(tmp_path: Path) -> None:
+    file, link, pipe = tmp_path / "file", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path in (link, pipe):
+        write_json(path, {"a": 1})
+    assert link.is_symlink()
+    assert file.read_bytes() == os.read(reader, 100) == b'{\n "a": 1\n}\n'
+    assert pipe.is_fifo()
+    os.close(reader)
+
+
+def test_a_run_that_is_told_to_end_keeps_what_there_is(qemu: Path, short_tmp: Path) -> None:
+    report = short_tmp / "report"
+    command = [sys.executable, "-m", "rig", "run", "memop", "logical", "--qemu", str(qemu)]
+    command += ["--report", str(report), "--jobs", "1"]
+    # without standard input: nothing of the rig's may be taken for it
+    with subprocess.Popen(["sh", "-c", 'exec "$@" <&-', "sh", *command], stdout=subprocess.DEVNULL) as run:
+        results = report / "results.jsonl"
+        while run.poll() is None and not (results.exists() and results.stat().st_size):
+            time.sleep(0.01)
+        run.terminate()
+        assert run.wait() == 2
+    verdicts = [json.loads(line)["verdict"] for line in results.read_text().splitlines()]
+    assert set(verdicts) <= {"conforms", "deviates"}
+    assert len(json.loads((report / "report.json").read_text())["results"]) == len(verdicts) > 0

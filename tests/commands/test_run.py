@@ -104,6 +104,7 @@ def test_a_run_in_which_nothing_ran_is_not_green(rig: Rig, qemu: Path, tmp_path:
         ([ONE, "--qemu", "/etc/passwd"], "/etc/passwd"),
         ([ONE, "--cpu", "power47"], "knows no CPU power47; it knows"),
         ([ONE, "--machine", "pseries-old"], "machine type pseries-old; they know pseries"),
+        ([ONE, "--machine", "powernv"], "machine type powernv; they know pseries"),
         ([ONE, "--no-such-option"], "No such option"),
         ([ONE, "--jobs", "0"], "--jobs"),
         ([ONE, "--report", "/proc/none"], "cannot write the report"),

@@ -330,3 +330,22 @@ def test_select_unknown(pattern: str, hint: str, tree: Path) -> None:
 def test_select_missing_file(tree: Path) -> None:
     with pytest.raises(BadScenario, match=r"no scenario file nowhere/x\.yaml"):
         select(["nowhere/x.yaml"], tree)
+
+
+def test_one_id_from_two_files_is_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.yaml").write_text(GOOD)
+    first, second = (str(tmp_path / folder / "x.yaml") for folder in ("a", "b"))
+    assert len(select([first, first])) == 1
+    with pytest.raises(BadScenario, match="there is already a scenario x/good"):
+        select([first, second])
+    with pytest.raises(BadScenario, match="is a folder"):
+        load_file(tmp_path / "a")
+
+
+def test_a_script_that_ends_python_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "ends.py"
+    script.write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(BadScenario, match=r"ends\.py:2: SystemExit"):
+        load_file(script)
