@@ -150,8 +150,9 @@ class Lockstep:
         (action, seeded), (other, too) = prepared
         if isinstance(action, BadScenario) or isinstance(other, BadScenario):
             self._over = True
-            if str(action) != str(other):
-                yield self._differ("program", _short(action), _short(other))
+            if isinstance(action, BadScenario) and str(action) == str(other):
+                raise action  # the scenario's fault, and no likeness of builds
+            yield self._differ("program", _short(action), _short(other))
             return
         self._seeded(seeded | too)
         done = list(self._executor.map(_Player.execute, self._players, [step] * 2, [action, other]))

@@ -15,6 +15,7 @@ from rig.ab.opinion import Judges, Opinion
 from rig.machine.errors import MachineError
 from rig.pool import Pool
 from rig.runner import START, unmet
+from rig.scenario.errors import BadScenario
 
 if TYPE_CHECKING:
     from rig.machine.build import Build
@@ -105,7 +106,7 @@ def compare(
             pools[1].discard(second)
         # the machines that the model then judges on are fresh, and those of the next scenario
         judges = Judges(scenario, builds, pools, executor) if found else None
-    except MachineError as error:
+    except (MachineError, BadScenario) as error:
         _discard(pools)
         return Compared(scenario.name, error=str(error))
     except Exception:  # noqa: BLE001 - whatever the rig did wrong must not end the run

@@ -127,6 +127,9 @@ def command(
         print_tap(results, builds)
     else:
         print_summary(results, builds, report_dir)
+        if interrupted:
+            total = len(chosen) * len(builds)
+            click.echo(f"interrupted: {total - len(results)} of {total} scenarios were not played")
     return exit_code(results, strict, interrupted)
 
 

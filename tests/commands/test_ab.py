@@ -114,6 +114,17 @@ def test_nothing_to_compare(rig: Rig, qemu: Path, tmp_path: Path) -> None:
     assert rig("ab", never, "--qemu", qemu, "--qemu", qemu).code == 5
 
 
+def test_a_scenario_that_cannot_be_played_is_no_likeness(rig: Rig, qemu: Path, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        "scenarios:\n- name: wrong\n  summary: seeds what is no RAM\n"
+        "  steps:\n  - seed: {at: $ram.end, bytes: '00'}\n"
+    )
+    done = rig("ab", path, "--qemu", qemu, "--qemu", qemu)
+    assert done.code == 3
+    assert "cannot be seeded: it is not all RAM" in done.out + done.err
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_two_builds_are_needed(rig: Rig, qemu: Path, count: int) -> None:
     done = rig("ab", "memop/limits", *["--qemu", qemu] * count)

@@ -63,12 +63,15 @@ def test_a_run_that_is_told_to_end_keeps_what_there_is(qemu: Path, short_tmp: Pa
     command = [sys.executable, "-m", "rig", "run", "memop", "logical", "--qemu", str(qemu)]
     command += ["--report", str(report), "--jobs", "1"]
     # without standard input: nothing of the rig's may be taken for it
-    with subprocess.Popen(["sh", "-c", 'exec "$@" <&-', "sh", *command], stdout=subprocess.DEVNULL) as run:
+    words = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as run:
         results = report / "results.jsonl"
         while run.poll() is None and not (results.exists() and results.stat().st_size):
             time.sleep(0.01)
         run.terminate()
-        assert run.wait() == 2
+        said, _ = run.communicate()
+    assert run.returncode == 2
+    assert "interrupted: " in said
     verdicts = [json.loads(line)["verdict"] for line in results.read_text().splitlines()]
     assert set(verdicts) <= {"conforms", "deviates"}
     assert len(json.loads((report / "report.json").read_text())["results"]) == len(verdicts) > 0
