@@ -71,7 +71,10 @@ def test_more_workers_than_batches_end(build: Build, count: int) -> None:
     assert sorted(report.batch for report in reports) == list(range(count))
 
 
-def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(build: Build) -> None:
+def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(
+    build: Build, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(short_tmp))  # where the killed one leaves its logs
     spec = Spec(build, "memop", 5)
     batches = [(number, CALLS) for number in range(4 * BLOCK)]
     reports: list[Report] = []
