@@ -34,7 +34,7 @@ class _Run(click.Command):
     """With ``--meson`` another exit code, also for what is refused before anything is started."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        if not ctx.params["meson"]:
+        if not ctx.params.pop("meson"):
             return super().invoke(ctx)
         try:
             code = super().invoke(ctx)
@@ -90,7 +90,6 @@ def command(
     json_file: Path | None,
     junit_file: Path | None,
     tap: bool,
-    meson: bool,
     trace_file: Path | None,
     history_file: Path | None,
 ) -> int:

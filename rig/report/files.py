@@ -50,8 +50,13 @@ def append(stream: TextIO, result: Result) -> None:
 
 
 def write_json(path: Path, report: Mapping[str, object]) -> None:
-    """Write a report in one piece: a reader sees the old one or the new one."""
-    text, path = json.dumps(report, indent=1) + "\n", path.resolve()
+    """Write a report in one piece."""
+    write_whole(path, json.dumps(report, indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one piece: a reader sees the old one or the new one."""
+    path = path.resolve()
     if path.exists() and not path.is_file():  # a terminal, a pipe: nothing to replace
         path.write_text(text)
         return

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rig.check.deviations import load
+from rig.report.files import write_whole
 from rig.report.matrix import rows
 from rig.report.ranges import ranges, version
 from rig.report.result import Result, summary
@@ -42,9 +43,7 @@ def write(
         ranges=list(ranges(results, [version(str(build["version"])) for build in builds], load())),
     )
     path = folder / "index.html"
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(page)
-    partial.replace(path)
+    write_whole(path, page)
     return path
 
 

@@ -125,7 +125,7 @@ def _granted(
         if now.count in (0, None):
             yield Reply(HARDWARE_ERROR, rule=REDUCTION, breach=NONE_TO_FREE)
         elif now.before is not None and now.before.count in (0, None):
-            yield _unallocated(target.interrupts, function, now)
+            yield _unallocated(target.interrupts, function, now.before)
     if wanted == MSI32:
         yield Reply(PARAMETER_ERROR, rule=TABLE, breach=REFUSED)
 
@@ -239,7 +239,7 @@ def _found(request: Request, target: Target, function: Function, vector: int) ->
             effect=_keep(request, now, vector),
         )
         if now.before is not None:
-            yield _unallocated(target.interrupts, function, now)
+            yield _unallocated(target.interrupts, function, now.before)
     elif vector == 0 and function.pin:
         yield Reply(SUCCESS, (_exactly(function.source), Exactly(LEVEL)), LSI_KEPT)
         yield Reply(HARDWARE_ERROR, rule=NOT_ASSIGNED, breach=NO_LSI)
@@ -256,12 +256,11 @@ def _keep(request: Request, now: Assignment, vector: int) -> Callable[[Outcome],
     return keep
 
 
-def _unallocated(interrupts: Interrupts, function: Function, now: Assignment) -> Reply:
+def _unallocated(interrupts: Interrupts, function: Function, before: Assignment) -> Reply:
     """The hardware error by which a request that was granted in part turns out to have done nothing."""
 
     def go_back(_: Outcome) -> None:
-        if now.before is not None:
-            interrupts.assignments[function] = now.before
+        interrupts.assignments[function] = before
 
     return Reply(HARDWARE_ERROR, rule=QUERY_AGAIN, breach=NOT_ALLOCATED, effect=go_back)
 
