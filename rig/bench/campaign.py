@@ -1,4 +1,4 @@
-"""What judging costs a stream: the guest's raw rate against verified calls a second, in the same run."""
+"""What judging costs: a stream's verified calls a second against the guest's raw rate, and RTAS programs'."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pathlib import Path
 from rig.bench.measurement import Measurement, Ratio
 from rig.campaign.batch import draw, pool
 from rig.campaign.mix import DEFAULT, SMALLEST, Mix
+from rig.campaign.stateful import Stateful
 from rig.campaign.stream import OPTIONS, PATIENCE, Stream
 from rig.deadline import Deadline
 from rig.machine.build import Build
 from rig.machine.machine import Machine
 from rig.program import H_LOGICAL_MEMOP, Call
 
+#: calls of one program
+PROGRAM = 4096
 #: batches in one reading
 BATCHES = 32
 SEED = 1
@@ -24,7 +27,7 @@ GOALS = {DEFAULT.name: "at least 0.9", SMALLEST.name: "at least 0.75"}
 
 
 def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Ratio]:
-    """Raw and verified rates in turn, for each mix, and tests that boot a QEMU each."""
+    """Raw and verified rates in turn, for each mix, programs, and tests that boot a QEMU each."""
     for index, build in enumerate(builds):
         verified = 0.0
         for mix in (DEFAULT, SMALLEST):
@@ -43,6 +46,7 @@ def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Rati
             ratios = Measurement(name, index, "", tuple(two / one for one, two in pairs))
             yield Ratio(name, index, ratios.median, GOALS[mix.name])
             verified = verified or done.median
+        yield Measurement("verified calls, RTAS programs", index, "1/s", tuple(_programs(build, rounds)))
         boots = Measurement("a boot for one call", index, "s", tuple(_boot(build) for _ in range(rounds)))
         yield boots
         yield Ratio("verified calls / tests that boot", index, verified * boots.median, "at least 100")
@@ -78,6 +82,18 @@ class _Reader:
         if wrong:
             raise RuntimeError(f"the stream is not clean: {wrong[0]}")
         return BATCHES * size / seconds
+
+
+def _programs(build: Build, rounds: int) -> Iterator[float]:
+    """Calls a second of one machine that plays programs of RTAS calls, a program each."""
+    with closing(Stateful(build, SEED)) as engine:
+        for number in range(rounds + 1):
+            began = time.perf_counter()
+            (report,) = engine.run([(number, PROGRAM)])
+            if wrong := (*report.errors, *report.mismatches):
+                raise RuntimeError(f"the programs are not clean: {wrong[0]}")
+            if number:  # the first one waits for its machine
+                yield report.calls / (time.perf_counter() - began)
 
 
 def _boot(build: Build) -> float:

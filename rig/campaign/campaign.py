@@ -22,7 +22,7 @@ from rig.campaign.mix import MIXES
 from rig.machine.build import Build
 from rig.machine.errors import MachineError
 
-#: batches handed to a worker at once
+#: batches of a stream handed to a worker at once
 BLOCK = 16
 #: seconds for a worker to end
 GRACE = 30.0
@@ -39,6 +39,11 @@ class Spec:
     seed: int
     mix: str = "default"
     revision: str = "merged"
+
+    @property
+    def ahead(self) -> int:
+        """Batches that a worker is given at once: a program takes seconds, and time may be up."""
+        return 1 if self.engine == "rtas" else BLOCK
 
     @property
     def batch_size(self) -> int:
@@ -136,17 +141,18 @@ class _Workers:
 
     def _feed(self, worker: _Worker, source: Iterator[tuple[int, int]]) -> None:
         """Keep a worker's pipe so full that it never waits for work."""
-        if len(worker.owed) > BLOCK:
+        ahead = self._spec.ahead
+        if len(worker.owed) > ahead:
             return
         block: list[tuple[int, int]] = []
-        while len(block) < BLOCK and (batch := self._again.popleft() if self._again else next(source, None)):
+        while len(block) < ahead and (batch := self._again.popleft() if self._again else next(source, None)):
             block.append(batch)
         with suppress(BrokenPipeError):  # it has died, which is found out when its report is awaited
             if block:
                 worker.owed.update(block)
                 worker.told = False
                 worker.pipe.send(block)
-            if len(block) < BLOCK and worker.owed and not worker.told:
+            if len(block) < ahead and worker.owed and not worker.told:
                 worker.told = True
                 worker.pipe.send([])
 

@@ -16,6 +16,8 @@ from rig.scenario.reserved import AGENT
 
 #: bytes of the memory that a program's calls share; a finding that needs them is shrunk with them
 POOL = 0x100
+#: a buffer of its own for each call of a chunk
+BUFFER = 0x1000
 #: the least of three draws: small numbers are likelier, none is impossible
 DRAWS = 3
 
@@ -81,6 +83,8 @@ class Vocabulary:
             value = edge(rng, bits)
         if kind is Kind.COUNT and not value % (1 << 64) > MAX_COUNT:
             value %= 4096  # so that no legal call takes long
+        if kind is Kind.LENGTH and value >= BUFFER and rng.random() < 0.9:
+            value %= BUFFER  # a call with a longer one must run alone
         return value % (1 << bits)
 
     def _address(self, rng: random.Random, bits: int, own: Sequence[int]) -> int:
@@ -133,4 +137,4 @@ def _look(node: Node, found: Mapping[Kind, set[int]]) -> None:
         found[Kind.LIOBN].update(node.cells("ibm,my-dma-window")[:1])
 
 
-__all__ = ["POOL", "Vocabulary", "edge"]
+__all__ = ["BUFFER", "POOL", "Vocabulary", "edge"]

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rig.campaign.kinds import POOL, Vocabulary, edge
+from rig.campaign.kinds import BUFFER, POOL, Vocabulary, edge
 from rig.model.dispatch import Registry
 from rig.model.environment import Environment
 from rig.model.hypercall import Argument, Hypercall, Kind
@@ -22,15 +22,14 @@ from rig.model.vof import H_VOF_CLIENT
 from rig.program import H_RTAS, Call, Host, Ref, Rtas, Seed, Step, Value
 
 #: calls of one chunk at most
-CHUNK = 512
+CHUNK = 1024
 #: parameter blocks stand this far apart: block, and canaries around it
 STRIDE = 0x400
 BLOCKS = 0x0090_0000
 #: memory that the calls of a program share
 SHARED = 0x00A0_0000
-#: a buffer of its own for each call of a chunk
+#: buffers of their own for the calls of a chunk
 BUFFERS = 0x0100_0000
-BUFFER = 0x1000
 
 #: services after which the machine stands still or is reset, wherever they come: only a program's last call
 FINAL = frozenset({"power-off", "system-reboot", "ibm,os-term", "ibm,suspend-me", "stop-self"})
@@ -75,14 +74,14 @@ class Shares:
     ``shared`` is the share of addresses in memory that calls have in common.
     """
 
-    alone: float = 0.002
+    alone: float = 0.001
     hypercalls: float = 0.08
     odd_shape: float = 0.04
     odd_block: float = 0.002
     unknown: float = 0.01
     returned: float = 0.3
     shared: float = 0.004
-    host: float = 0.0005
+    host: float = 0.0003
     final: float = 0.25
 
 
@@ -190,8 +189,10 @@ class Programs:
             block = rng.choice((*ends, block + 4, block + 1))
         if rng.random() < self._shares.odd_shape:
             if rng.random() < 0.5:
-                huge = (16, 0x4000_0000, 0xFFFF_FFFF) if stateless else ()
-                announced = rng.choice([one for one in (*huge, 0, nargs - 1, nargs + 1) if 0 <= one != nargs])
+                # More than any block holds must run alone.
+                far = (0x4000_0000, 0xFFFF_FFFF) if rng.random() < 0.1 else (16,)
+                some = far if stateless and rng.random() < 0.5 else (0, nargs - 1, nargs + 1)
+                announced = rng.choice([one for one in some if 0 <= one != nargs])
             else:
                 nret = rng.choice([one for one in (0, nret - 1, nret + 1, 16) if one or stateless])
         name = ""

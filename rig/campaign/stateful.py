@@ -13,6 +13,7 @@ from itertools import chain
 
 from rig.campaign.engine import Finding, Report
 from rig.campaign.health import GROWTH, Health
+from rig.campaign.lane import Lane
 from rig.campaign.programs import USUAL, Programs, Shares
 from rig.campaign.shrink import shrink
 from rig.check import deviations as known
@@ -104,7 +105,7 @@ class Stateful:
 
     def _batch(self, number: int, calls: int) -> Report:
         began = time.monotonic()
-        played = self._play(lambda environment: self._program(environment, number, calls))
+        played = self._play(lambda environment: self._program(environment, number, calls), Lane)
         deviations: Counter[str] = Counter()
         mismatches: Counter[str] = Counter()
         findings: list[Finding] = []
@@ -144,14 +145,14 @@ class Stateful:
 
     # ---- one program ---------------------------------------------------------------------------------------
 
-    def _play(self, chunks: Chunks) -> Played:
+    def _play(self, chunks: Chunks, kind: type[Judge] = Judge) -> Played:
         """Play a program on a machine as after a start; raises :class:`MachineError` when there is none."""
         machine = self._fresh()
         if self._health is None or self._health.machine is not machine:
             self._health = Health(machine)
             self._health.grown()
         played = Played(self._known)
-        judge = Judge(machine, Model(machine.environment, self._revision, self._registry), played.observe)
+        judge = kind(machine, Model(machine.environment, self._revision, self._registry), played.observe)
         played.names = judge.names
 
         def play(_: Stage) -> Playing:

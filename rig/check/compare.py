@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import cache
+from typing import TYPE_CHECKING
 
 from rig.check.memory_diff import Difference, Standing, adopt, differences, unequal
 from rig.check.violation import Reporter, Violation
-from rig.machine.registers import Record
+from rig.machine.registers import ALL, FULL_SIZE, MASK64, Endian, Record, put
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.program import Event, Outcome
 from rig.target import GuestMemory
+
+if TYPE_CHECKING:  # few need it
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rig.machine.batch import Rows
 
 #: at most so many runs of wrong bytes are reported one by one
 MAX_RUNS = 16
@@ -173,6 +181,25 @@ def _registers(case: Case, outcome: Outcome, report: Reporter) -> None:
                 value=after,
                 rule="LoPAR 14.5.3",
             )
+
+
+def undisturbed(before: Rows, after: Rows, endian: Endian) -> NDArray[np.bool_]:
+    """Which calls left all registers that a hypercall preserves as they were, by rows of full records."""
+    import numpy as np
+
+    kept = np.frombuffer(_preserved(endian), np.uint64)
+    changed: Rows = (before.view(np.uint64) ^ after.view(np.uint64)) & kept
+    return np.logical_not(changed.any(axis=1))
+
+
+@cache
+def _preserved(endian: Endian) -> bytes:
+    """A record of ones where a call must leave everything as it is."""
+    data = bytearray(FULL_SIZE)
+    for name in ALL:
+        ones = MASK64 << 64 | MASK64 if name.startswith("vs") else MASK64
+        put(data, name, 0 if name in VOLATILE else CR_PRESERVED if name == "cr" else ones, endian)
+    return bytes(data)
 
 
 def _changed(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from rig.check import orders
 from rig.check.compare import Comparison
+from rig.check.granules import granules
 from rig.check.memory_diff import adopt
 from rig.check.violation import Reporter, Violation
 from rig.machine.errors import Timeout
@@ -43,10 +44,6 @@ from rig.target import Target
 
 #: mailbox and batch area: the rig's own, changed by every batch (images/PROTOCOL.md)
 RIG_OWNED = ((0x8000, 0x9000), (0x1_0000, 0x80_0000))
-#: footprints are compared in granules of this many bytes
-GRANULE = 64
-#: a call that may touch more bytes runs alone
-MAX_FOOTPRINT = 1 << 16
 #: at most so many calls in one batch
 MAX_BATCH = 1024
 #: a step's violations are kept with their registers for so many steps
@@ -90,7 +87,7 @@ class Judgement:
 
 
 @dataclass(slots=True)
-class _Pending:
+class Pending:
     """A call that waits for its batch, and where its outcome goes."""
 
     index: int
@@ -117,7 +114,7 @@ class Judge:
             model.memory, machine.memory, owned(machine.environment), model.state.late
         )
         self.names = Names()
-        self._batch: list[_Pending] = []
+        self._batch: list[Pending] = []
         self._touched: set[int] = set()
         self._index = 0
 
@@ -259,25 +256,25 @@ class Judge:
     def _seed(self, seed: Seed) -> None:
         address = seed.address
         assert isinstance(address, int)
-        granules = _granules([(address, len(seed.data))])
-        if granules is None or granules & self._touched:
+        reach = granules([(address, len(seed.data))])
+        if reach is None or reach & self._touched:
             self._flush()
         self.machine.memory.write(address, seed.data)
         self.model.memory.write(address, seed.data)
 
     def _call(self, call: Call, step: Step, outcomes: list[Outcome], position: int) -> None:
-        granules = _granules(self.model.footprint(call))
-        alone = granules is None or not granules.isdisjoint(self._touched)
+        reach = granules(self.model.footprint(call))
+        alone = reach is None or not reach.isdisjoint(self._touched)
         if self._batch and (alone or self._batch[-1].call.cpu != call.cpu or len(self._batch) >= MAX_BATCH):
             self._flush()
             if not self.result.reusable:
                 return
-            granules = _granules(self.model.footprint(call))  # the calls before may have made its block
-        self._batch.append(_Pending(self._index, step, call, outcomes, position))
-        if granules is None or call.timeout is not None:
+            reach = granules(self.model.footprint(call))  # the calls before may have made its block
+        self._batch.append(Pending(self._index, step, call, outcomes, position))
+        if reach is None or call.timeout is not None:
             self._flush()
         else:
-            self._touched |= granules
+            self._touched |= reach
 
     def _flush(self) -> None:
         """Execute what has been gathered, and judge it call by call: what is expected of one depends on what
@@ -291,16 +288,20 @@ class Judge:
         self._comparison.observed.forget()
         judged: list[Judged] = []
         for pending, outcome in zip(batch, outcomes, strict=False):
-            pending.outcomes[pending.position] = outcome
             self._settle(judged[-1:])
-            expectation = self.model.expect(pending.call)
-            case, violations = self._comparison.step(expectation, outcome, pending.index)
-            judged.append(Judged(pending.index, pending.call, outcome, expectation, case, violations))
-            self.names.record(pending.step, outcome, self._comparison.observed)
+            judged.append(self._judge(pending, outcome))
         self.result.calls += len(outcomes)
         self._conclude(judged)
 
-    def _conclude(self, judged: Sequence[Judged]) -> None:
+    def _judge(self, pending: Pending, outcome: Outcome) -> Judged:
+        """What became of one call, memory outside its own excepted."""
+        pending.outcomes[pending.position] = outcome
+        expectation = self.model.expect(pending.call)
+        case, violations = self._comparison.step(expectation, outcome, pending.index)
+        self.names.record(pending.step, outcome, self._comparison.observed)
+        return Judged(pending.index, pending.call, outcome, expectation, case, violations)
+
+    def _conclude(self, judged: list[Judged]) -> None:
         """Compare RAM after a batch, let the model settle after its last step, and keep what broke."""
         ending = judged[-1].outcome.ending
         if ending == "reset":
@@ -311,9 +312,7 @@ class Judge:
         if ending in ("died", "running"):
             self.result.reusable = False
         else:
-            strays = self._comparison.sweep([(one.index, one.expectation) for one in judged])
-            for one in judged:
-                one.violations.extend(stray for stray in strays if stray.step == one.index)
+            self._sweep(judged)
         self._settle(judged[-1:])
         for one in judged:
             if isinstance(one.step, Call) or one.case.cells:  # system_wakeup lets a call return
@@ -324,6 +323,12 @@ class Judge:
                     self.result.broken.append(one)
             if self._observe is not None:
                 self._observe(one)
+
+    def _sweep(self, judged: list[Judged]) -> None:
+        """Compare all of RAM, and tell each step what it did to memory that is not its own."""
+        strays = self._comparison.sweep([(one.index, one.expectation) for one in judged])
+        for one in judged:
+            one.violations.extend(stray for stray in strays if stray.step == one.index)
 
     def _settle(self, judged: Sequence[Judged]) -> None:
         """Let the model go where these steps took the build."""
@@ -392,14 +397,3 @@ def references(step: Step) -> frozenset[str]:
     values += [*getattr(step, "args", ()), *getattr(step, "cells", ())]
     parsed = [parse(value) for value in values if isinstance(value, Ref)]
     return frozenset(one.step for one in parsed if isinstance(one, FromStep))
-
-
-def _granules(footprint: Sequence[tuple[int, int]] | None) -> set[int] | None:
-    """The granules of a footprint; ``None`` when the call must run alone."""
-    if footprint is None or sum(length for _, length in footprint) > MAX_FOOTPRINT:
-        return None
-    return {
-        granule
-        for start, length in footprint
-        for granule in range(start // GRANULE, (start + max(1, length) - 1) // GRANULE + 1)
-    }

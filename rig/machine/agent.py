@@ -13,7 +13,7 @@ from pathlib import Path
 from rig.machine.errors import AgentError, LaunchError
 from rig.machine.registers import ARGUMENTS, FULL_SIZE, NAMES, TEMPLATE, Endian, Record, put
 from rig.model.environment import Region
-from rig.program import Call, Run
+from rig.program import Call, Run, Value
 from rig.resources import image_root
 
 MAGIC = 0x5249474147454E54
@@ -181,7 +181,12 @@ class Codec:
             raise ValueError(f"{part.name or 'a call'} has {len(own) - 1} arguments; r4..r12 hold nine")
         data = bytearray(TEMPLATE[self.endian])
         loaded = NAMES if full else ARGUMENTS
-        for name, value in (*zip(ARGUMENTS, own, strict=False), *part.registers.items()):
+        single: dict[str, Value] = dict(part.registers)
+        try:
+            struct.pack_into(f"{self._order}{len(own)}Q", data, LEAN_AT, *own)
+        except struct.error:  # find out which of them it is
+            single = dict(zip(ARGUMENTS, own, strict=False)) | single
+        for name, value in single.items():
             if name not in loaded:
                 raise ValueError(f"{name} is not loaded by a {'full' if full else 'lean'} vector")
             if not isinstance(value, int):

@@ -5,14 +5,22 @@ It moves no bytes; what happened to the machine as a whole comes from :mod:`rig.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rig.machine import agent
 from rig.machine.errors import AgentError
-from rig.machine.registers import RECORD_ONLY, Record
+from rig.machine.registers import MASK64, RECORD_ONLY, Endian, Record, doubleword
 from rig.machine.translation import Translation, state_of
 from rig.program import Call, Outcome, Run
+
+if TYPE_CHECKING:  # few need it
+    import numpy as np
+    from numpy.typing import NDArray
+
+    #: a row of doublewords for each call, in the agent's byte order, laid out as a record is
+    Rows = NDArray[np.uint64]
 
 #: registers that a record shows and a vector does not load
 CARRIED = ("msr", "srr0", "srr1")
@@ -67,40 +75,113 @@ class Batch:
 
     def outcomes(
         self, records: bytes, last: Outcome, carried: dict[str, int], codec: agent.Codec
-    ) -> list[Outcome]:
+    ) -> Outcomes:
         """An outcome for each call that was begun.
 
         ``last`` is the outcome of the batch as a whole, registers excepted.  ``carried`` are the registers
         that no vector loads, as they stood before; they are brought up to date.  Raises :class:`AgentError`
         when records are missing.
         """
-        size = agent.size(self.full)
-        pieces = [records[at : at + size] for at in range(0, len(records), size)]
-        blank = agent.UNWRITTEN * size
-        done = next((index for index, piece in enumerate(pieces) if piece == blank), len(pieces))
-        if last.ending == "returned" and done < self.count:
-            raise AgentError(f"the agent says that it is done, but wrote only {done} of {self.count} records")
-        outcomes = []
-        for index, piece in enumerate(pieces[:done]):
-            before, after = self._before(index, codec), codec.record(piece, self.full)
-            if isinstance(before, Record):
-                own = {"sprg0": agent.mailbox_at(self.cpu), "sprg1": self.records_at + index * size}
-                msr = {"msr": carried["msr"] | self.msr} if "msr" in carried else {}
-                before = before.having(carried | msr | own)
-                carried.update({name: after[name] for name in carried})
-                if "msr" in carried:
-                    carried["msr"] &= ~self.msr
-            outcomes.append(Outcome(registers=after, before=before, clock=last.clock))
-        if done == self.count:  # what came after all of them had returned is the last one's
-            final = outcomes[-1]
-            return [*outcomes[:-1], replace(last, registers=final.registers, before=final.before)]
-        # The call after the last record is the one that did not come back.
-        return [*outcomes, replace(last, before=self._before(done, codec))]
+        outcomes = Outcomes(self, records, last, dict(carried), codec)
+        if last.ending == "returned" and outcomes.done < self.count:
+            raise AgentError(
+                f"the agent says that it is done, but wrote only {outcomes.done} of {self.count} records"
+            )
+        carried.update(outcomes.carried(outcomes.done))
+        return outcomes
 
-    def _before(self, index: int, codec: agent.Codec) -> Mapping[str, int]:
+    def before(self, index: int, codec: agent.Codec) -> Mapping[str, int]:
         """What the vector with that index loads."""
         loaded = codec.record(self.vectors[index], self.full)
         return Record(loaded.data, loaded.endian, RECORD_ONLY) if isinstance(loaded, Record) else loaded
+
+
+class Outcomes:
+    """The outcomes of one batch, each decoded when it is asked for.
+
+    ``done`` counts the calls that came back; ``last`` is the outcome of the batch as a whole.
+    """
+
+    def __init__(
+        self, batch: Batch, records: bytes, last: Outcome, carried: Mapping[str, int], codec: agent.Codec
+    ) -> None:
+        size = agent.size(batch.full)
+        blank = agent.UNWRITTEN * size
+        self.last = last
+        self.done = next(
+            (at // size for at in range(0, len(records), size) if records[at : at + size] == blank),
+            len(records) // size,
+        )
+        self._batch, self._records, self._size = batch, records, size
+        self._carried, self._codec = carried, codec
+
+    @property
+    def endian(self) -> Endian:
+        """The agent's byte order."""
+        return self._codec.endian
+
+    def __len__(self) -> int:
+        return min(self.done + 1, self._batch.count)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, index: int) -> Outcome:
+        index = range(len(self))[index]
+        if index == self.done:  # the call after the last record is the one that did not come back
+            return replace(self.last, before=self._batch.before(index, self._codec))
+        before, after = self._batch.before(index, self._codec), self._after(index)
+        if isinstance(before, Record):
+            held = self.carried(index)
+            if "msr" in held:
+                held["msr"] |= self._batch.msr
+            before = before.having(held | self._own(index))
+        if index == self._batch.count - 1:  # what came after all of them had returned is the last one's
+            return replace(self.last, registers=after, before=before)
+        return Outcome(registers=after, before=before, clock=self.last.clock)
+
+    def carried(self, index: int) -> dict[str, int]:
+        """The registers that no vector loads, as they stood before the call with that index."""
+        if not index or not self._batch.full:
+            return dict(self._carried)
+        after = self._after(index - 1)
+        held = {name: after[name] for name in self._carried}
+        if "msr" in held:
+            held["msr"] &= ~self._batch.msr
+        return held
+
+    def rows(self) -> tuple[Rows, Rows]:
+        """Registers before and after each of the calls that came back, of full records.
+
+        Before and after are alike where nobody knows what a register held.
+        """
+        import numpy as np
+
+        shape = (self.done, self._size // 8)
+        words = np.dtype(">u8" if self._codec.endian == "big" else "<u8")
+        after = np.frombuffer(self._records, words, self.done * shape[1]).reshape(shape)
+        before = np.frombuffer(b"".join(self._batch.vectors[: self.done]), words).reshape(shape).copy()
+        for name in RECORD_ONLY:
+            before[:, doubleword(name)] = after[:, doubleword(name)]
+        for name, value in self._carried.items() if self.done else ():
+            before[1:, doubleword(name)] = after[:-1, doubleword(name)]
+            before[0, doubleword(name)] = value
+        if "msr" in self._carried:
+            before[1:, doubleword("msr")] &= np.uint64(MASK64 & ~self._batch.msr)
+            before[:, doubleword("msr")] |= np.uint64(self._batch.msr)
+        for name, value in self._own(0).items():
+            before[:, doubleword(name)] = value
+        before[:, doubleword("sprg1")] += np.arange(self.done, dtype=np.uint64) * np.uint64(self._size)
+        return before, after
+
+    def _own(self, index: int) -> dict[str, int]:
+        """The registers in which the agent keeps its own."""
+        batch = self._batch
+        return {"sprg0": agent.mailbox_at(batch.cpu), "sprg1": batch.records_at + index * self._size}
+
+    def _after(self, index: int) -> Mapping[str, int]:
+        at = index * self._size
+        return self._codec.record(self._records[at : at + self._size], self._batch.full)
 
 
 def kind(part: Call | Run, translation: Translation) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
 from rig.machine import agent, command_line, host_actions, steps
-from rig.machine.batch import Batch, kind
+from rig.machine.batch import Batch, Outcomes, kind
 from rig.machine.build import Build
 from rig.machine.debugger import Debugger
 from rig.machine.doorbell import Doorbell
@@ -197,11 +197,15 @@ class Machine:
         translation = self.options.translation
         for _, run in groupby(calls, key=lambda call: kind(call, translation)):
             while part := list(islice(run, agent.capacity(full))):
-                with self._session.blamed():
-                    outcomes += steps.execute(self._session, part, translation, full=full)
+                outcomes += self.batch(part, full=full)
                 if outcomes[-1].ending != "returned":
                     return outcomes
         return outcomes
+
+    def batch(self, calls: Sequence[Call], *, full: bool = True) -> Outcomes:
+        """As :meth:`call`, of hypercalls that fit one batch: an outcome is decoded when it is looked at."""
+        with self._session.blamed():
+            return steps.execute(self._session, calls, self.options.translation, full=full)
 
     def together(self, parts: Sequence[Call | Run]) -> list[Outcome]:
         """Execute calls and routines of several CPUs at once; one outcome for each part.

@@ -126,6 +126,11 @@ class Record(Mapping[str, int]):
         return Record(bytes(data), self.endian, self.hidden.difference(registers))
 
 
+def doubleword(name: str) -> int:
+    """Where a register of 64 bits stands, in doublewords."""
+    return _PLACES[name][0] // 8
+
+
 def put(data: bytearray, name: str, value: int, endian: Endian) -> None:
     """Let a register of a full vector hold ``value``; raises :class:`ValueError` when it does not fit."""
     at, size = _PLACES[name]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from rig.deadline import Deadline
 from rig.machine import agent, together
 from rig.machine import translation as mmu
-from rig.machine.batch import CARRIED, Batch, kind, seconds
+from rig.machine.batch import CARRIED, Batch, Outcomes, kind, seconds
 from rig.machine.errors import AgentError, MachineError
 from rig.machine.execution import ANSWER
 from rig.machine.memory import Mapped
@@ -101,7 +101,7 @@ def join(session: Session, cpu: int, deadline: Deadline) -> Outcome:
 
 def execute(
     session: Session, parts: Sequence[Call | Run], translation: Translation, *, full: bool = True
-) -> list[Outcome]:
+) -> Outcomes:
     """Execute parts that fit one batch of one CPU."""
     batch = Batch.of(parts, session.codec, translation, full=full)
     cpu = batch.cpu
@@ -132,7 +132,7 @@ def at_once(session: Session, parts: Sequence[Call | Run]) -> list[Outcome]:
         if len({kind(part, translation) for part in share}) > 1:
             raise ValueError("at once a CPU has either calls, all in one state, or one routine")
     if len(shares) == 1:
-        return execute(session, parts, translation)
+        return list(execute(session, parts, translation))
     if not isinstance(session.memory, Mapped):
         raise MachineError("several CPUs at once need a mapping of the machine's memory")
     live, began = session.live, now()
@@ -148,7 +148,7 @@ def at_once(session: Session, parts: Sequence[Call | Run]) -> list[Outcome]:
     return [next(found[part.cpu], last) for part in parts]
 
 
-def finished(session: Session, batch: Batch, ending: Ending, began: tuple[float, float]) -> list[Outcome]:
+def finished(session: Session, batch: Batch, ending: Ending, began: tuple[float, float]) -> Outcomes:
     """The outcomes of a batch, as far as there are records."""
     session.asleep = batch if ending == "suspended" else None
     found = records(session, batch.count, batch.full, batch.at)

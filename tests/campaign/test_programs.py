@@ -79,7 +79,7 @@ def test_references_are_to_calls_of_earlier_chunks() -> None:
     used = 0
     for number in range(20):
         known: set[str] = set()
-        for chunk in Programs(ENVIRONMENT, Registry(), 1, Shares(alone=0.6)).chunks(number, 1000):
+        for chunk in Programs(ENVIRONMENT, Registry(), 1, Shares(alone=0.6)).chunks(number, 3000):
             for step in chunk:
                 for value in getattr(step, "args", ()):
                     if isinstance(value, Ref):

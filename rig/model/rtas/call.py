@@ -148,6 +148,16 @@ def expect(registers: Mapping[str, int], state: State) -> Expectation:
     return Expectation(name, tuple(cases), arguments, facts, _reach(block, service, request, facts, state))
 
 
+def described(service: Service, block: Block, request: Request) -> Expectation:
+    """What :func:`expect` says of a request that LoPAR specifies, in a block in RAM, but for the cases."""
+    arguments = {"token": block.token, "nargs": block.nargs, "nret": block.nret}
+    arguments |= {
+        argument.name: cell for argument, cell in zip(service.arguments, request.args, strict=False)
+    }
+    facts = service.facts(request) if service.facts else frozenset[str]()
+    return Expectation(service.name, (), arguments, facts, reach(service, block, request))
+
+
 def footprint(registers: Mapping[str, int], state: State) -> Footprint:
     """What the call may touch, from its block alone."""
     address = registers.get("r4", 0) & REAL_ADDRESS
@@ -166,15 +176,18 @@ def _reach(
     """The block with all outputs that the service has, announced or not, and what of its buffers is RAM."""
     if facts & ALONE or block.token == ALIAS:
         return None
-    outputs = 1
-    buffers: Footprint = ()
-    if service is not None:
-        outputs += len(service.results)
-        buffers = service.buffers(request) if service.buffers is not None and request is not None else None
+    if service is None:
+        return ((block.address, HEADER + 4 * (block.nargs + max(block.nret, 1))),)
+    return None if request is None else reach(service, block, request)
+
+
+def reach(service: Service, block: Block, request: Request) -> Footprint:
+    """What a call may touch whose block lies in RAM."""
+    buffers = None if service.buffers is None else service.buffers(request)
     if buffers is None:
         return None
-    own = (block.address, HEADER + 4 * (block.nargs + max(block.nret, outputs)))
-    return (own, *(part for buffer in buffers for part in ram_of(state, *buffer)))
+    own = (block.address, HEADER + 4 * (block.nargs + max(block.nret, 1 + len(service.results))))
+    return (own, *(part for buffer in buffers for part in ram_of(request.state, *buffer)))
 
 
 def _facts(block: Block, state: State) -> frozenset[str]:

@@ -1,0 +1,327 @@
+"""RTAS calls in bulk: a judge that lets plain ones pass by their replies alone.
+
+To make all of an expectation takes several times as long as to see that a reply fits.  A call is *plain* when
+its parameter block is aligned, alone in its slot and of a shape that the service has, and when it is known
+what else the call may touch.  It passes when one of its replies fits to the byte and nothing around it
+changed, which is when :class:`~rig.check.judge.Judge` finds nothing either, or the breach of that reply.  All
+else is judged by that.
+
+The calls of a chunk do not refer to each other: those that cannot share a batch come after those that can.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rig.campaign.programs import BLOCKS, CHUNK, STRIDE
+from rig.check.compare import undisturbed
+from rig.check.granules import granules
+from rig.check.judge import MAX_BATCH, Judge, Judged, Pending
+from rig.check.memory_diff import adopt, differences
+from rig.check.violation import Reporter
+from rig.machine.machine import Machine
+from rig.machine.registers import doubleword
+from rig.model.environment import Environment, Region
+from rig.model.expectation import Case, Cell, Exactly
+from rig.model.hypercall import H_SUCCESS, Footprint
+from rig.model.model import Model
+from rig.model.rtas.call import Block, Tokens, described, reach
+from rig.model.rtas.families import SERVICES
+from rig.model.rtas.service import Reply, Request, Service
+from rig.program import H_RTAS, Call, Outcome, Ref, Rtas, Seed, Step
+from rig.scenario.errors import BadScenario
+from rig.scenario.resolve import BEFORE, MASK32, canary, resolve, resolve_step
+
+#: the slots of a chunk's parameter blocks, each with the canaries before it
+SLOTS = Region(BLOCKS - BEFORE, CHUNK * STRIDE)
+_CANARIES = canary(SLOTS.start, SLOTS.length)
+#: programs refer to what calls wrote into their blocks, not to registers
+RETURNED = Outcome()
+
+
+@dataclass(slots=True)
+class Plain(Pending):
+    """A plain call; ``slot`` is the offset of its slot in :data:`SLOTS`."""
+
+    service: Service
+    block: Block
+    request: Request
+    footprint: Footprint
+    slot: int
+
+
+@dataclass(slots=True)
+class Other(Pending):
+    """Any other call, and what memory holds for it."""
+
+    seeds: tuple[tuple[int, bytes], ...]
+
+
+class Lane(Judge):
+    """A judge of ``machine`` for the programs of :class:`~rig.campaign.programs.Programs`."""
+
+    machine: Machine
+
+    def __init__(
+        self, machine: Machine, model: Model, observe: Callable[[Judged], None] | None = None
+    ) -> None:
+        super().__init__(machine, model, observe)
+        self._tree: Environment | None = None
+        self._services: dict[object, tuple[int, Service]] = {}
+        #: the slots as they are before the calls of the chunk
+        self._slots = bytearray()
+        self._used: set[int] = set()
+        #: whether a call of the chunk has been executed
+        self._begun = False
+        #: the plain calls of the batch that passed
+        self._passed: list[tuple[Plain, Reply]] = []
+
+    def _steps(self, steps: Sequence[Step]) -> list[Outcome]:
+        outcomes = [Outcome() for _ in steps]
+        waiting = self._prepare(steps, outcomes)
+        if waiting is None:
+            return super()._steps(steps)
+        alone: list[Plain | Other] = []
+        while waiting and self.result.reusable:
+            later: list[Plain | Other] = []
+            for pending in waiting:
+                touched = self._touch(pending)
+                if touched is None:
+                    alone.append(pending)
+                elif touched.isdisjoint(self._touched) and len(self._batch) < MAX_BATCH:
+                    self._touched |= touched
+                    self._join(pending)
+                else:
+                    later.append(pending)
+            self._flush()
+            waiting = later
+        for pending in alone:
+            if self.result.reusable:
+                self._touch(pending)
+                self._join(pending)
+                self._flush()
+        return outcomes
+
+    # ---- the calls of a chunk ------------------------------------------------------------------------------
+
+    def _prepare(self, steps: Sequence[Step], outcomes: list[Outcome]) -> list[Plain | Other] | None:
+        """The calls of a chunk, their parameter blocks in place; ``None`` when it is none of a program's."""
+        environment = self.model.state.environment
+        if len(steps) < 2 or not self._room(environment):
+            return None
+        self._slots[:] = _CANARIES
+        self._used.clear()
+        self._begun = False
+        found: list[Plain | Other] = []
+        try:
+            for position, step in enumerate(steps):
+                if not isinstance(step, Call | Rtas) or step.cpu or step.problem or step.timeout is not None:
+                    return None
+                pending = self._plain(step, outcomes, position) if isinstance(step, Rtas) else None
+                found.append(pending or self._other(step, outcomes, position))
+        except BadScenario:  # a reference to another call of the chunk, or to none at all
+            return None
+        for memory in (self.model.memory, self.machine.memory):
+            memory.write(SLOTS.start, bytes(self._slots))
+        return found
+
+    def _room(self, environment: Environment) -> bool:
+        """Whether the slots are memory that nobody else uses."""
+        if self._tree is not environment:
+            self._tree = environment
+            names = self.model.state.of(Tokens).names
+            self._services = {
+                name: (token, service)
+                for name, token in environment.tokens.items()
+                if (service := SERVICES.get(name)) and names[token] == name and service.buffers
+            }
+        taken = (environment.fdt, *self.names.seeded)
+        return environment.is_ram(SLOTS.start, SLOTS.length) and not any(
+            region.overlaps(SLOTS.start, SLOTS.length) for region in taken
+        )
+
+    def _plain(self, step: Rtas, outcomes: list[Outcome], position: int) -> Plain | None:
+        """A plain call, its parameter block put into its slot."""
+        token, service = self._services.get(step.service, (0, None))
+        nargs, nret, block = len(step.args), step.nret, step.block
+        if service is None or (nargs, nret) not in service.shapes or not isinstance(nret, int):
+            return None
+        if step.nargs is not None or step.address is not None or not isinstance(block, int):
+            return None
+        slot = block - BLOCKS
+        if slot % STRIDE or not 0 <= slot < SLOTS.length or slot in self._used:
+            return None
+        names, state = self.names, self.model.state
+        args = tuple(
+            [
+                (resolve(arg, names, state.environment) if isinstance(arg, Ref) else arg) & MASK32
+                for arg in step.args
+            ]
+        )
+        self._used.add(slot)
+        struct.pack_into(f">{3 + nargs}I", self._slots, slot + BEFORE, token, nargs, nret, *args)
+        held = Block(block, token, nargs, nret)
+        request = Request(args, nargs, nret, held.rets, state)
+        call = Call(H_RTAS, (block,), step.name)
+        touched = reach(service, held, request)
+        return Plain(0, step, call, outcomes, position, service, held, request, touched, slot)
+
+    def _other(self, step: Call | Rtas, outcomes: list[Outcome], position: int) -> Other:
+        *seeds, call = resolve_step(step, self.names, self.model.state.environment)
+        assert isinstance(call, Call)
+        own = tuple(
+            (seed.address, seed.data)
+            for seed in seeds
+            if isinstance(seed, Seed) and isinstance(seed.address, int)
+        )
+        return Other(0, step, call, outcomes, position, own)
+
+    def _touch(self, pending: Plain | Other) -> set[int] | None:
+        """The granules that a call touches; ``None`` when it must run alone."""
+        if isinstance(pending, Plain):
+            return granules(pending.footprint)
+        own = granules([(address, len(data)) for address, data in pending.seeds])
+        if own is None or not own.isdisjoint(self._touched):
+            return own
+        self._fill(pending.seeds)
+        return granules(self.model.footprint(pending.call))
+
+    def _join(self, pending: Plain | Other) -> None:
+        """Put a call into the batch."""
+        if isinstance(pending, Plain) and self._begun:  # an earlier one may have written here
+            block = pending.block
+            at = pending.slot + BEFORE
+            self._fill([(block.address, bytes(self._slots[at : at + block.length]))])
+        pending.index = len(self.result.executed)
+        self.result.executed.append(pending.step)
+        self._batch.append(pending)
+
+    def _fill(self, pieces: Iterable[tuple[int, bytes]]) -> None:
+        for address, data in pieces:
+            self.model.memory.write(address, data)
+            self.machine.memory.write(address, data)
+
+    # ---- what became of a batch ----------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        self._touched = set()
+        if not batch or not self.result.reusable:
+            return
+        self._begun = True
+        outcomes = self.machine.batch([pending.call for pending in batch])
+        self._comparison.observed.forget()
+        slots = self.machine.memory.read(SLOTS.start, SLOTS.length)
+        before, after = outcomes.rows()
+        kept = undisturbed(before, after, outcomes.endian) & (after[:, doubleword("r3")] == H_SUCCESS)
+        passes = kept.tolist()
+        self.model.state.caller = 0
+        judged: list[Judged] = []
+        settled = 0
+        for position, pending in enumerate(batch[: len(outcomes)]):
+            self._settle(judged[settled:])
+            settled = len(judged)
+            # What else happened in the batch is with its last call.
+            if isinstance(pending, Plain) and position + 1 < len(batch) and passes[position]:
+                outcome = partial(outcomes.__getitem__, position)
+                if (reply := self._reply(pending, slots, outcome)) is not None:
+                    judged += self._pass(pending, reply, slots, outcome)
+                    continue
+            if isinstance(pending, Plain) and pending.step.name:
+                block = pending.block
+                self.names.pending.setdefault(pending.step.name, []).append((block.rets, block.nret))
+            judged.append(self._judge(pending, outcomes[position]))
+        self.result.calls += len(outcomes)
+        self._conclude(judged)
+        for plain, reply in self._passed:
+            self.result.returns[plain.service.name, reply.status] += 1
+        self._passed.clear()
+
+    def _reply(self, plain: Plain, slots: bytes, outcome: Callable[[], Outcome]) -> Reply | None:
+        """The reply that the judge would choose, when it fits to the byte and nothing around it changed."""
+        at, end = plain.block.rets - SLOTS.start, plain.slot + STRIDE
+        nret = plain.block.nret
+        after = at + 4 * nret
+        if (
+            slots[plain.slot : at] != self._slots[plain.slot : at]
+            or slots[after:end] != self._slots[after:end]
+        ):
+            return None
+        status, *outputs = struct.unpack_from(f">{nret}I", slots, at)
+        broken: Reply | None = None
+        for reply in plain.service.replies(plain.request):
+            if reply.ending != "returned":
+                continue
+            if reply.events or reply.console:
+                return None
+            if reply.status & MASK32 != status or not self._fits(reply, outputs, outcome):
+                continue
+            left = at + 4 * (1 + len(reply.outputs))
+            if not reply.status and slots[left:after] != self._slots[left:after]:
+                return None
+            if reply.breach is None:
+                return reply
+            broken = broken or reply
+        return broken
+
+    def _fits(self, reply: Reply, outputs: Sequence[int], outcome: Callable[[], Outcome]) -> bool:
+        observed = self._comparison.observed
+        return (
+            all(permitted.permits(value) for permitted, value in zip(reply.outputs, outputs, strict=False))
+            and all(
+                cell.permitted.permits(int.from_bytes(observed.read(cell.address, cell.width), "big"))
+                for cell in reply.cells
+            )
+            and all(observed.read(write.address, len(write.data)) == write.data for write in reply.writes)
+            and all(relation.holds(outcome(), observed) is None for relation in reply.relations)
+        )
+
+    def _pass(self, plain: Plain, reply: Reply, slots: bytes, outcome: Callable[[], Outcome]) -> list[Judged]:
+        """Let the model go where a reply leads; the step with its breach, if it is one."""
+        judged: list[Judged] = []
+        if reply.breach is None:
+            self._passed.append((plain, reply))
+        else:
+            judged.append(_described(plain, reply, outcome()))
+        memory, observed, block = self.model.memory, self._comparison.observed, plain.block
+        at = block.rets - SLOTS.start
+        memory.write(block.rets, slots[at : at + 4 * block.nret])
+        for write in reply.writes:
+            memory.write(write.address, write.data)
+        for scratch in reply.scratch:
+            adopt(memory, observed, scratch.address, scratch.address + scratch.length)
+        for cell in reply.cells:
+            memory.write(cell.address, observed.read(cell.address, cell.width))
+        if reply.effect is not None:
+            reply.effect(outcome())
+        if plain.step.name:
+            self.names.outcomes[plain.step.name] = RETURNED
+            self.names.rets[plain.step.name] = struct.unpack_from(f">{block.nret}I", slots, at)
+        return judged
+
+    def _sweep(self, judged: list[Judged]) -> None:
+        comparison = self._comparison
+        if next(differences(comparison.model, comparison.observed, comparison.ignored), None) is None:
+            return
+        # Any of them may have written it.
+        passed = [_described(plain, reply, judged[-1].outcome) for plain, reply in self._passed]
+        self._passed.clear()
+        judged[:-1] = sorted([*judged[:-1], *passed], key=lambda one: one.index)
+        super()._sweep(judged)
+
+
+def _described(plain: Plain, reply: Reply, outcome: Outcome) -> Judged:
+    """A call that passed, as the judge would have it, with the breach of its reply."""
+    expectation = described(plain.service, plain.block, plain.request)
+    status = Cell(plain.block.rets, 4, Exactly(reply.status & MASK32), "status")
+    report = Reporter(expectation, plain.index)
+    if reply.breach:
+        report.add(reply.breach.check, reply.breach.text, rule=reply.breach.rule)
+    case = Case(f"status {reply.status}", cells=(status,), breach=reply.breach)
+    return Judged(plain.index, plain.call, outcome, expectation, case, report.violations)
+
+
+__all__ = ["Lane"]

@@ -1,0 +1,21 @@
+"""Which calls may share a batch: those whose footprints have no granule in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: footprints are compared in granules of this many bytes
+GRANULE = 64
+#: a call that may touch more bytes runs alone
+MAX_FOOTPRINT = 1 << 16
+
+
+def granules(footprint: Sequence[tuple[int, int]] | None) -> set[int] | None:
+    """The granules of (address, length) ranges; ``None`` when the call must run alone."""
+    if footprint is None or sum(length for _, length in footprint) > MAX_FOOTPRINT:
+        return None
+    return {
+        granule
+        for start, length in footprint
+        for granule in range(start // GRANULE, (start + max(1, length) - 1) // GRANULE + 1)
+    }

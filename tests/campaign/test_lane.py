@@ -1,0 +1,160 @@
+"""RTAS calls in bulk on a real QEMU: what passes, and each way of being stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from rig.campaign.lane import Lane
+from rig.campaign.programs import BLOCKS, STRIDE, Programs, Shares
+from rig.campaign.stateful import OPTIONS
+from rig.check.judge import Judge, Judged, Judgement
+from rig.check.violation import Violation
+from rig.machine.batch import Outcomes
+from rig.machine.build import Build
+from rig.machine.machine import Machine
+from rig.machine.registers import doubleword
+from rig.model.dispatch import installed
+from rig.model.model import Model
+from rig.pool import Pool
+from rig.program import Call, Ref, Rtas, Seed, Step
+from rig.scenario.script import Playing, Scenario, Stage
+
+SHARES = Shares(host=0.0, final=0.0, odd_block=0.02)
+CALLS = 1500
+#: the check whose verdict depends on when the call was made
+CLOCK = "rtas.nanosecond-unreduced"
+
+
+@pytest.fixture
+def machine(build: Build) -> Iterator[Callable[[], Machine]]:
+    with Pool() as pool:
+        yield lambda: pool.take(build, OPTIONS, 30.0)
+
+
+def played(judge: Judge, chunks: Sequence[Sequence[Step]]) -> Judgement:
+    def play(_: Stage) -> Playing:
+        for chunk in chunks:
+            yield tuple(chunk)
+
+    return judge.play(Scenario("lane", "", play, OPTIONS))
+
+
+def shown(judgement: Judgement) -> list[tuple[object, ...]]:
+    """All that explaining a violation may look at, in order."""
+
+    def key(one: Violation) -> tuple[object, ...]:
+        return one.step, one.call, one.check, one.value, sorted(one.facts), sorted(one.arguments.items())
+
+    return sorted(key(one) for one in judgement.violations if one.check != CLOCK)
+
+
+def test_it_finds_what_the_judge_finds(machine: Callable[[], Machine]) -> None:
+    subject = machine()
+    programs = Programs(subject.environment, installed(), 3, SHARES)
+    chunks = list(programs.chunks(0, CALLS))
+    seen: list[Judged] = []
+    bulk = played(Lane(subject, Model(subject.environment), seen.append), chunks)
+    assert bulk.calls == CALLS
+    assert len(seen) < CALLS / 2  # the others passed
+    subject = machine()
+    single = played(Judge(subject, Model(subject.environment)), [bulk.executed])
+    assert shown(bulk) == shown(single)
+    assert any(one.check.startswith("rtas.") for one in bulk.violations)  # breaches that passed
+    assert (bulk.calls, set(bulk.returns)) == (single.calls, set(single.returns))
+
+
+QUERY = [Rtas("query-cpu-stopped-state", (0,), 2, block=BLOCKS + slot * STRIDE) for slot in range(4)]
+BLOCK = BLOCKS + STRIDE
+
+
+def poke(address: int, data: bytes) -> Callable[[Machine, Outcomes], None]:
+    return lambda machine, _: machine.memory.write(address, data)
+
+
+def register(name: str) -> Callable[[Machine, Outcomes], None]:
+    """Another value in the second call's record."""
+
+    def tamper(_: Machine, outcomes: Outcomes) -> None:
+        at = outcomes._size + 8 * doubleword(name)
+        records = bytearray(outcomes._records)
+        records[at] ^= 0x40
+        outcomes._records = bytes(records)
+
+    return tamper
+
+
+@pytest.mark.parametrize(
+    ("tamper", "check", "step"),
+    [
+        (poke(BLOCK + 16, bytes((0, 0, 0, 9))), "status", 1),
+        (poke(BLOCK + 20, bytes((0, 0, 0, 9))), "rets", 1),
+        (poke(BLOCK, b"?"), "memory", 1),
+        (poke(BLOCK + 24, b"?"), "memory", 3),
+        (poke(BLOCK - 1, b"?"), "memory", 3),
+        (poke(0x0500_0000, b"?"), "memory", 3),
+        (register("r3"), "r3", 1),
+        (register("r14"), "register", 1),
+        (register("lr"), "register", 1),
+        (register("vs63"), "register", 1),
+        (register("msr"), "register", 1),
+    ],
+)
+def test_whatever_else_is_left_behind_is_found(
+    machine: Callable[[], Machine],
+    monkeypatch: pytest.MonkeyPatch,
+    tamper: Callable[[Machine, Outcomes], None],
+    check: str,
+    step: int,
+) -> None:
+    subject = machine()
+    batch = subject.batch
+
+    def tampered(calls: Sequence[Call], *, full: bool = True) -> Outcomes:
+        outcomes = batch(calls, full=full)
+        tamper(subject, outcomes)
+        return outcomes
+
+    monkeypatch.setattr(subject, "batch", tampered)
+    judgement = played(Lane(subject, Model(subject.environment)), [QUERY])
+    assert (step, check) in [(one.step, one.check) for one in judgement.violations]
+
+
+def test_all_plain_calls_but_the_last_pass(machine: Callable[[], Machine]) -> None:
+    subject = machine()
+    seen: list[Judged] = []
+    judgement = played(Lane(subject, Model(subject.environment), seen.append), [QUERY])
+    assert [one.index for one in seen] == [3]
+    assert not judgement.violations
+    assert judgement.returns == {("query-cpu-stopped-state", 0): 4}
+
+
+def test_calls_that_meet_run_one_after_the_other(machine: Callable[[], Machine]) -> None:
+    """And find their parameter blocks whole, whatever an earlier one wrote there."""
+    subject = machine()
+    into = Rtas("nvram-fetch", (0, BLOCK, 16), 2, block=BLOCKS)
+    judgement = played(Lane(subject, Model(subject.environment)), [[into, *QUERY[1:]]])
+    assert [step for step in judgement.executed if step is QUERY[1]] == [judgement.executed[-1]]
+    assert not judgement.violations
+    assert judgement.returns["query-cpu-stopped-state", 0] == 3
+
+
+def test_a_chunk_whose_calls_refer_to_each_other_is_the_judges(machine: Callable[[], Machine]) -> None:
+    subject = machine()
+    fetch = Rtas("nvram-fetch", (0, 0x100_0000, 4), 2, block=BLOCKS, name="first")
+    again = Rtas("nvram-fetch", (Ref("$first.rets[1]"), 0x100_0000, 4), 2, block=BLOCKS + STRIDE)
+    seen: list[Judged] = []
+    judgement = played(Lane(subject, Model(subject.environment), seen.append), [[fetch, again]])
+    assert [one.index for one in seen] == [0, 1]
+    assert not judgement.violations
+
+
+def test_memory_that_a_program_seeded_is_no_place_for_slots(machine: Callable[[], Machine]) -> None:
+    subject = machine()
+    seen: list[Judged] = []
+    seed = Seed(BLOCKS + 3 * STRIDE + 0x200, b"kept")
+    judgement = played(Lane(subject, Model(subject.environment), seen.append), [[seed], QUERY[:2]])
+    assert [one.index for one in seen] == [1, 2]
+    assert not judgement.violations
+    assert subject.memory.read(BLOCKS + 3 * STRIDE + 0x200, 4) == b"kept"
