@@ -224,8 +224,8 @@ class Lane(Judge):
         for position, pending in enumerate(batch[: len(outcomes)]):
             self._settle(judged[settled:])
             settled = len(judged)
-            # What else happened in the batch is with its last call.
-            if isinstance(pending, Plain) and position + 1 < len(batch) and passes[position]:
+            # What else happened in the batch is with the last of them.
+            if isinstance(pending, Plain) and position + 1 < len(outcomes) and passes[position]:
                 outcome = partial(outcomes.__getitem__, position)
                 if (reply := self._reply(pending, slots, outcome)) is not None:
                     judged += self._pass(pending, reply, slots, outcome)

@@ -18,7 +18,7 @@ from rig.machine.registers import doubleword
 from rig.model.dispatch import installed
 from rig.model.model import Model
 from rig.pool import Pool
-from rig.program import Call, Ref, Rtas, Seed, Step
+from rig.program import Call, Outcome, Ref, Rtas, Seed, Step
 from rig.scenario.script import Playing, Scenario, Stage
 
 SHARES = Shares(host=0.0, final=0.0, odd_block=0.02)
@@ -158,3 +158,21 @@ def test_memory_that_a_program_seeded_is_no_place_for_slots(machine: Callable[[]
     assert [one.index for one in seen] == [1, 2]
     assert not judgement.violations
     assert subject.memory.read(BLOCKS + 3 * STRIDE + 0x200, 4) == b"kept"
+
+
+def test_a_call_that_does_not_come_back_ends_the_program(
+    machine: Callable[[], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as its records tell, QEMU died in the third of four calls."""
+    subject = machine()
+    batch = subject.batch
+
+    def cut(calls: Sequence[Call], *, full: bool = True) -> Outcomes:
+        outcomes = batch(calls, full=full)
+        outcomes.done, outcomes.last = 2, Outcome("died")
+        return outcomes
+
+    monkeypatch.setattr(subject, "batch", cut)
+    judgement = played(Lane(subject, Model(subject.environment)), [QUERY])
+    assert (judgement.calls, judgement.reusable) == (3, False)
+    assert [(one.step, one.check) for one in judgement.violations] == [(2, "liveness")]
