@@ -12,7 +12,7 @@ The calls of a chunk do not refer to each other: those that cannot share a batch
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -124,8 +124,7 @@ class Lane(Judge):
                 found.append(pending or self._other(step, outcomes, position))
         except BadScenario:  # a reference to another call of the chunk, or to none at all
             return None
-        for memory in (self.model.memory, self.machine.memory):
-            memory.write(SLOTS.start, bytes(self._slots))
+        self._put(SLOTS.start, bytes(self._slots))
         return found
 
     def _room(self, environment: Environment) -> bool:
@@ -186,7 +185,8 @@ class Lane(Judge):
         own = granules([(address, len(data)) for address, data in pending.seeds])
         if own is None or not own.isdisjoint(self._touched):
             return own
-        self._fill(pending.seeds)
+        for address, data in pending.seeds:
+            self._put(address, data)
         return granules(self.model.footprint(pending.call))
 
     def _join(self, pending: Plain | Other) -> None:
@@ -194,15 +194,10 @@ class Lane(Judge):
         if isinstance(pending, Plain) and self._begun:  # an earlier one may have written here
             block = pending.block
             at = pending.slot + BEFORE
-            self._fill([(block.address, bytes(self._slots[at : at + block.length]))])
-        pending.index = len(self.result.executed)
+            self._put(block.address, bytes(self._slots[at : at + block.length]))
         self.result.executed.append(pending.step)
+        pending.index = self._index
         self._batch.append(pending)
-
-    def _fill(self, pieces: Iterable[tuple[int, bytes]]) -> None:
-        for address, data in pieces:
-            self.model.memory.write(address, data)
-            self.machine.memory.write(address, data)
 
     # ---- what became of a batch ----------------------------------------------------------------------------
 

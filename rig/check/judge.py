@@ -116,7 +116,6 @@ class Judge:
         self.names = Names()
         self._batch: list[Pending] = []
         self._touched: set[int] = set()
-        self._index = 0
 
     def play(self, scenario: Scenario) -> Judgement:
         """Play the scenario to its end, or to where the machine can go no further."""
@@ -133,7 +132,7 @@ class Judge:
         except StopIteration:
             pass
         except Disagreement as difference:
-            report = Reporter(Expectation("agreement", ()), self._index)
+            report = Reporter(Expectation("agreement", ()), len(self.result.executed))
             report.add(difference.check, difference.text)
             self.result.violations += report.violations
         finally:
@@ -141,6 +140,11 @@ class Judge:
         self.result.reusable &= Policy.of(self.model.state.environment.options).resets
         self.result.reusable &= not self.model.state.altered
         return self.result
+
+    @property
+    def _index(self) -> int:
+        """Of the step under way."""
+        return len(self.result.executed) - 1
 
     def _steps(self, steps: Sequence[Step]) -> list[Outcome]:
         """Execute steps in order; one outcome for each that was reached."""
@@ -164,7 +168,6 @@ class Judge:
                     case _:
                         self._flush()
                         outcomes[position] = self._act(resolved, step)
-            self._index += 1
         self._flush()
         return outcomes
 
@@ -259,8 +262,12 @@ class Judge:
         reach = granules([(address, len(seed.data))])
         if reach is None or reach & self._touched:
             self._flush()
-        self.machine.memory.write(address, seed.data)
-        self.model.memory.write(address, seed.data)
+        self._put(address, seed.data)
+
+    def _put(self, address: int, data: bytes) -> None:
+        """Let machine and model hold ``data`` at ``address``."""
+        self.machine.memory.write(address, data)
+        self.model.memory.write(address, data)
 
     def _call(self, call: Call, step: Step, outcomes: list[Outcome], position: int) -> None:
         reach = granules(self.model.footprint(call))

@@ -176,3 +176,12 @@ def test_a_call_that_does_not_come_back_ends_the_program(
     judgement = played(Lane(subject, Model(subject.environment)), [QUERY])
     assert (judgement.calls, judgement.reusable) == (3, False)
     assert [(one.step, one.check) for one in judgement.violations] == [(2, "liveness")]
+
+
+def test_a_step_after_a_chunk_has_its_own_number(machine: Callable[[], Machine]) -> None:
+    """Shrinking cuts the program there."""
+    subject = machine()
+    seen: list[Judged] = []
+    judgement = played(Lane(subject, Model(subject.environment), seen.append), [QUERY, QUERY[:1], QUERY])
+    assert [one.index for one in seen] == [3, 4, 8]
+    assert len(judgement.executed) == 9
