@@ -6,18 +6,21 @@ what else the call may touch.  It passes when one of its replies fits to the byt
 changed, which is when :class:`~rig.check.judge.Judge` finds nothing either, or the breach of that reply.  All
 else is judged by that.
 
-The calls of a chunk do not refer to each other: those that cannot share a batch come after those that can.
+The calls of a chunk do not refer to each other: those that cannot share a batch come after those that can,
+and those that are known to end QEMU at the end of the program.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from rig.campaign.programs import BLOCKS, CHUNK, STRIDE
 from rig.check.compare import undisturbed
+from rig.check.deviations import Match
 from rig.check.granules import granules
 from rig.check.judge import MAX_BATCH, Judge, Judged, Pending
 from rig.check.memory_diff import adopt, differences
@@ -61,14 +64,24 @@ class Other(Pending):
 
 
 class Lane(Judge):
-    """A judge of ``machine`` for the programs of :class:`~rig.campaign.programs.Programs`."""
+    """A judge of ``machine`` for the programs of :class:`~rig.campaign.programs.Programs`.
+
+    Calls of chunks that match one of the ``lethal`` are not made but added to ``deferred``.
+    """
 
     machine: Machine
 
     def __init__(
-        self, machine: Machine, model: Model, observe: Callable[[Judged], None] | None = None
+        self,
+        machine: Machine,
+        model: Model,
+        observe: Callable[[Judged], None] | None = None,
+        lethal: Mapping[str, Sequence[Match]] = MappingProxyType({}),
+        deferred: list[Rtas] | None = None,
     ) -> None:
         super().__init__(machine, model, observe)
+        self._lethal = lethal
+        self._deferred = [] if deferred is None else deferred
         self._tree: Environment | None = None
         self._services: dict[object, tuple[int, Service]] = {}
         #: the slots as they are before the calls of the chunk
@@ -116,16 +129,45 @@ class Lane(Judge):
         self._used.clear()
         self._begun = False
         found: list[Plain | Other] = []
+        deferred: list[Rtas] = []
         try:
             for position, step in enumerate(steps):
                 if not isinstance(step, Call | Rtas) or step.cpu or step.problem or step.timeout is not None:
                     return None
+                if isinstance(step, Rtas) and self._deadly(step):
+                    deferred.append(step)
+                    continue
                 pending = self._plain(step, outcomes, position) if isinstance(step, Rtas) else None
                 found.append(pending or self._other(step, outcomes, position))
         except BadScenario:  # a reference to another call of the chunk, or to none at all
             return None
         self._put(SLOTS.start, bytes(self._slots))
+        self._deferred += deferred
         return found
+
+    def _deadly(self, step: Rtas) -> bool:
+        """Whether it is known that such calls end QEMU; one that others refer to is not left out."""
+        matches = self._lethal.get(str(step.service))
+        if not matches or step.name:
+            return False
+        service = SERVICES[str(step.service)]
+        args = self._cells(step)
+        if len(args) not in {nargs for nargs, _ in service.shapes}:
+            return False
+        request = Request(args, len(args), 0, 0, self.model.state, exact=False)
+        facts = service.facts(request) if service.facts else frozenset[str]()
+        arguments = {one.name: cell for one, cell in zip(service.arguments, args, strict=False)}
+        return any(match.foresees(facts, arguments) for match in matches)
+
+    def _cells(self, step: Rtas) -> tuple[int, ...]:
+        """The arguments; raises :class:`BadScenario` for a reference to a call that was not made."""
+        names, environment = self.names, self.model.state.environment
+        return tuple(
+            [
+                (resolve(arg, names, environment) if isinstance(arg, Ref) else arg) & MASK32
+                for arg in step.args
+            ]
+        )
 
     def _room(self, environment: Environment) -> bool:
         """Whether the slots are memory that nobody else uses."""
@@ -153,17 +195,11 @@ class Lane(Judge):
         slot = block - BLOCKS
         if slot % STRIDE or not 0 <= slot < SLOTS.length or slot in self._used:
             return None
-        names, state = self.names, self.model.state
-        args = tuple(
-            [
-                (resolve(arg, names, state.environment) if isinstance(arg, Ref) else arg) & MASK32
-                for arg in step.args
-            ]
-        )
+        args = self._cells(step)
         self._used.add(slot)
         struct.pack_into(f">{3 + nargs}I", self._slots, slot + BEFORE, token, nargs, nret, *args)
         held = Block(block, token, nargs, nret)
-        request = Request(args, nargs, nret, held.rets, state)
+        request = Request(args, nargs, nret, held.rets, self.model.state)
         call = Call(H_RTAS, (block,), step.name)
         touched = reach(service, held, request)
         return Plain(0, step, call, outcomes, position, service, held, request, touched, slot)

@@ -8,7 +8,7 @@ What cannot share one is left for the end of its chunk.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rig.campaign.kinds import BUFFER, POOL, Vocabulary, edge
@@ -132,18 +132,17 @@ class Programs:
             *(() if only else (one for one in registry if one.opcode in SOLE)),
         ]
 
-    def chunks(self, number: int, calls: int) -> Iterator[tuple[Step, ...]]:
-        """Program ``number``, cut to ``calls`` calls."""
+    def chunks(self, number: int, calls: int, deferred: Iterable[Step] = ()) -> Iterator[tuple[Step, ...]]:
+        """Program ``number``, cut to ``calls`` calls; ``deferred`` ones come before that which ends it."""
         making = _Making(random.Random(f"{self._seed}/{number}"))
         yield (Seed(SHARED, making.rng.randbytes(POOL)),)
         ends = bool(self._final) and making.rng.random() < self._shares.final
-        while making.count < calls:
+        rest = calls - ends
+        while making.count < rest:
             together: list[Step] = []
             alone: list[Step] = []
-            for slot in range(min(CHUNK, calls - making.count)):
-                if ends and making.count == calls - 1:
-                    alone.append(self._final_call(making))
-                elif making.rng.random() < self._shares.alone + self._shares.host:
+            for slot in range(min(CHUNK, rest - making.count)):
+                if making.rng.random() < self._shares.alone + self._shares.host:
                     alone.append(self._apart(making, slot))
                 else:
                     together.append(self._step(making, slot))
@@ -153,6 +152,9 @@ class Programs:
             for kind, reference in making.fresh:
                 making.known.setdefault(kind, []).append(reference)
             making.fresh.clear()
+        yield from ((step,) for step in deferred)
+        if ends:
+            yield (self._rtas(making, making.rng.choice(self._final), 0),)
 
     def _step(self, making: _Making, slot: int) -> Step:
         """A call that can share a batch."""
@@ -173,9 +175,6 @@ class Programs:
         if isinstance(chosen, Hypercall):
             return self._hypercall(making, chosen, slot)
         return self._rtas(making, chosen, slot)
-
-    def _final_call(self, making: _Making) -> Step:
-        return self._rtas(making, making.rng.choice(self._final), 0)
 
     def _rtas(self, making: _Making, service: Service, slot: int) -> Rtas:
         rng = making.rng

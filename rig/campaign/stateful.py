@@ -54,6 +54,8 @@ OPTIONS = MachineOptions(
 )
 
 Program = tuple[Step, ...]
+#: makes a judge
+Kind = Callable[[Machine, Model, Callable[[Judged], None]], Judge]
 #: the steps of a program, a chunk at a time
 Chunks = Callable[[Environment], Iterator[Sequence[Step]]]
 
@@ -97,15 +99,22 @@ class Stateful:
         for number, calls in batches:
             yield self._batch(number, calls)
 
-    def _program(self, environment: Environment, number: int, calls: int) -> Iterator[Sequence[Step]]:
+    def _program(
+        self, environment: Environment, number: int, calls: int, deferred: Iterable[Step] = ()
+    ) -> Iterator[Sequence[Step]]:
         """The chunks of program ``number``: the same for every machine of these options."""
         if self._programs is None:
             self._programs = Programs(environment, self._registry, self._seed, self._shares, self._only)
-        return self._programs.chunks(number, calls)
+        return self._programs.chunks(number, calls, deferred)
 
     def _batch(self, number: int, calls: int) -> Report:
         began = time.monotonic()
-        played = self._play(lambda environment: self._program(environment, number, calls), Lane)
+        deferred: list[Rtas] = []
+
+        def lane(machine: Machine, model: Model, observe: Callable[[Judged], None]) -> Lane:
+            return Lane(machine, model, observe, self._known.lethal(), deferred)
+
+        played = self._play(lambda environment: self._program(environment, number, calls, deferred), lane)
         deviations: Counter[str] = Counter()
         mismatches: Counter[str] = Counter()
         findings: list[Finding] = []
@@ -145,7 +154,7 @@ class Stateful:
 
     # ---- one program ---------------------------------------------------------------------------------------
 
-    def _play(self, chunks: Chunks, kind: type[Judge] = Judge) -> Played:
+    def _play(self, chunks: Chunks, kind: Kind = Judge) -> Played:
         """Play a program on a machine as after a start; raises :class:`MachineError` when there is none."""
         machine = self._fresh()
         if self._health is None or self._health.machine is not machine:

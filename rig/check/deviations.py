@@ -63,13 +63,18 @@ class Match:
         return (
             self.check == violation.check
             and (not self.call or violation.call in self.call)
-            and self.facts <= violation.facts
-            and not self.without & violation.facts
+            and self.foresees(violation.facts, violation.arguments)
             and (not self.observed or violation.value in self.observed)
             and any(self.says in text for text in (violation.text, violation.observed))
+        )
+
+    def foresees(self, facts: frozenset[str], arguments: Mapping[str, int]) -> bool:
+        """Whether a call with these facts and arguments is of those described, before it is made."""
+        return (
+            self.facts <= facts
+            and not self.without & facts
             and all(
-                name in violation.arguments and bound.holds(violation.arguments[name])
-                for name, bound in self.arguments.items()
+                name in arguments and bound.holds(arguments[name]) for name, bound in self.arguments.items()
             )
         )
 
@@ -121,6 +126,15 @@ class Deviations:
         if self._later is not None and violation.step >= self._later[0]:
             return self._later[1].explain(violation)
         return next((deviation for deviation in self.known if deviation.explains(violation)), None)
+
+    def lethal(self) -> dict[str, list[Match]]:
+        """By call, the matches of those that end QEMU because of what is asked for."""
+        found: dict[str, list[Match]] = {}
+        for one in self.known:
+            for match in one.match if one.severity == "availability" else ():
+                for call in match.call if match.check == "liveness" and not match.says else ():
+                    found.setdefault(call, []).append(match)
+        return found
 
     def shown_by(self, scenario: str) -> tuple[Deviation, ...]:
         """The deviations that ``scenario`` shows each time."""

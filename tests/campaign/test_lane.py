@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from rig.campaign.lane import Lane
 from rig.campaign.programs import BLOCKS, STRIDE, Programs, Shares
 from rig.campaign.stateful import OPTIONS
+from rig.check.deviations import Bound, Match
 from rig.check.judge import Judge, Judged, Judgement
 from rig.check.violation import Violation
 from rig.machine.batch import Outcomes
@@ -176,6 +178,25 @@ def test_a_call_that_does_not_come_back_ends_the_program(
     judgement = played(Lane(subject, Model(subject.environment)), [QUERY])
     assert (judgement.calls, judgement.reusable) == (3, False)
     assert [(one.step, one.check) for one in judgement.violations] == [(2, "liveness")]
+
+
+def test_calls_that_are_known_to_end_qemu_are_put_off(machine: Callable[[], Machine]) -> None:
+    subject = machine()
+    named = replace(QUERY[0], block=BLOCKS + 4 * STRIDE, name="named")  # later calls may refer to it
+    none = Rtas("query-cpu-stopped-state", (7,), 2, block=BLOCKS + 5 * STRIDE)
+    odd = Rtas("query-cpu-stopped-state", (7,), 2, nargs=0, block=BLOCKS + 6 * STRIDE)
+    lethal = Match("liveness", facts=frozenset({"cpu-unknown"}), arguments={"cpu": Bound(min=7)})
+    deferred: list[Rtas] = []
+    tested = Lane(
+        subject,
+        Model(subject.environment),
+        lethal={"query-cpu-stopped-state": [lethal]},
+        deferred=deferred,
+    )
+    judgement = played(tested, [[none, *QUERY, odd, named]])
+    assert deferred == [none, odd]
+    assert judgement.executed == [*QUERY, named]
+    assert not judgement.violations
 
 
 def test_a_step_after_a_chunk_has_its_own_number(machine: Callable[[], Machine]) -> None:

@@ -68,6 +68,22 @@ def test_what_ends_the_machine_comes_last() -> None:
         assert not any(isinstance(step, Rtas) and step.service in FINAL for step in others), last
 
 
+def test_what_was_deferred_comes_before_the_call_that_ends_the_machine() -> None:
+    deferred: list[Step] = []
+    ends = 0
+    for number in range(20):
+        deferred.clear()
+        seen: list[Step] = []
+        for chunk in Programs(ENVIRONMENT, Registry(), 1).chunks(number, 100, deferred):
+            if len(seen) == 1:
+                deferred.append(Call(0xF777))  # while the program is under way
+            seen += chunk
+        last = isinstance(seen[-1], Rtas) and seen[-1].service in FINAL
+        ends += last
+        assert seen.index(Call(0xF777)) == len(seen) - 1 - last
+    assert 0 < ends < 20
+
+
 def test_what_may_leave_qemu_ready_to_abort_stands_alone() -> None:
     for number in range(10):
         for chunk in Programs(ENVIRONMENT, Registry(), 1).chunks(number, 600):

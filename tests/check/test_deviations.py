@@ -45,6 +45,24 @@ def test_a_described_violation_is_explained(tmp_path: Path) -> None:
     assert known(tmp_path)[0].explains(SEEN)
 
 
+def test_the_calls_that_end_qemu_are_told_before_they_are_made() -> None:
+    (match,) = Deviations(load(), (10, 0)).lethal()["nvram-fetch"]
+    assert match.foresees(frozenset(), {"length": 0})
+    assert not match.foresees(frozenset({"out-of-range"}), {"length": 1})
+    assert "nvram-fetch" not in Deviations(load(), (7, 2)).lethal()
+
+
+@pytest.mark.parametrize(
+    ("severity", "says", "calls"),
+    [("availability", "", ["H_LOGICAL_MEMOP"]), ("semantic", "", []), ("availability", 'says = "x"', [])],
+)
+def test_what_ends_nothing_or_only_last_words_tell_foretells_nothing(
+    tmp_path: Path, severity: str, says: str, calls: list[str]
+) -> None:
+    text = ENTRY.replace('"r3"', '"liveness"').replace("semantic", severity)
+    assert list(Deviations(known(tmp_path, f"{text}\n{says}"), (7, 0)).lethal()) == calls
+
+
 @pytest.mark.parametrize(
     "other",
     [
