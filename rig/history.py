@@ -9,12 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rig import __version__
+from rig.frozen import frozen
 
 if TYPE_CHECKING:
     from rig.report.result import Result
@@ -59,7 +59,7 @@ class BadHistory(ValueError):
     """A file that cannot be used; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One verdict of one run.  ``at`` is UTC, ISO 8601; ``deviations`` are ids."""
 
@@ -75,7 +75,7 @@ class Entry:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class History:
     """The runs in the file ``path``, made by :meth:`begin`.  Every method raises :class:`BadHistory`."""
 

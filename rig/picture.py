@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+
+from rig.frozen import frozen
 
 #: the header that QEMU writes: magic, width, height, largest value of a colour (ppm(5))
 _HEADER = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
@@ -15,7 +16,7 @@ class BadPicture(ValueError):
     """The data are no whole picture."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Picture:
     """Pixels from the upper left, row by row, three bytes each: red, green, blue."""
 

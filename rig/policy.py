@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from itertools import zip_longest
 
+from rig.frozen import frozen
 from rig.program import MachineOptions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy:
     """The values of ``-action`` by its own names: ``reboot`` reset or shutdown, ``shutdown`` poweroff or
     pause, ``panic`` pause, shutdown, exit-failure or none.
@@ -34,7 +35,9 @@ class Policy:
                 case "-action" | "action":
                     given = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
                     # there is a watchdog too, and QEMU itself refuses what it does not know
-                    policy = replace(policy, **{key: given[key] for key in cls.__slots__ if key in given})
+                    policy = replace(
+                        policy, **{one.name: given[one.name] for one in fields(cls) if one.name in given}
+                    )
         return policy
 
     @property

@@ -8,8 +8,10 @@ physical; multi-byte cells are big-endian.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from rig.frozen import frozen
 
 H_RTAS = 0xF000
 H_LOGICAL_MEMOP = 0xF001
@@ -29,7 +31,7 @@ SAVE, LOAD, MOVE = "save", "load", "move"
 Ending = Literal["returned", "reset", "shutdown", "panicked", "suspended", "stopped", "running", "died"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ref:
     """A value that is known only while the program runs.
 
@@ -47,7 +49,7 @@ class Ref:
 Value = int | Ref
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seed:
     """Put ``data`` into guest memory at ``address`` before the next call."""
 
@@ -59,7 +61,7 @@ class Seed:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One hypercall: ``opcode`` in r3 and up to nine argument registers r4..r12, 64 bits each."""
 
@@ -76,7 +78,7 @@ class Call:
     problem: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rtas:
     """One H_RTAS call with its parameter block, resolved to a :class:`Seed` and a :class:`Call`.
 
@@ -97,7 +99,7 @@ class Rtas:
     problem: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """Guest code to execute: a routine at ``address`` that ends with ``sc 0``, in the agent's own state.
 
@@ -113,7 +115,7 @@ class Run:
     cpu: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Together:
     """Calls and routines of several CPUs, all at once; each CPU makes its own in the order given.
 
@@ -124,7 +126,7 @@ class Together:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Host:
     """One action of the host: a QMP command, sent while the guest stands at its stop label, or RESTART.
 
@@ -138,7 +140,7 @@ class Host:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Await:
     """Wait for the QMP event ``event`` whose data contain ``data``."""
 
@@ -148,7 +150,7 @@ class Await:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arrive:
     """Wait until a CPU that a call has started stands ready in the agent.
 
@@ -163,7 +165,7 @@ class Arrive:
 Step = Seed | Call | Rtas | Run | Together | Host | Await | Arrive
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MachineOptions:
     """How the machine under a program is made; a machine is shared by programs with equal options.
 
@@ -196,7 +198,7 @@ class MachineOptions:
     firmware: Literal["agent", "slof", "vof"] = "agent"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Requirement:
     """What a build must have for a program to run on it; decided before launch."""
 
@@ -210,7 +212,7 @@ class Requirement:
     newer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """A QMP event: name and data."""
 
@@ -218,7 +220,7 @@ class Event:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What a step left behind, memory excepted (a target shows that through its ``memory``).
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rig.frozen import frozen
 from rig.machine.build import Build, devices, release
 from rig.machine.errors import MachineError, Refused
 from rig.machine.machine import Machine
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # imported while QEMU starts: see prepare
 START = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """How to run.  ``machine`` and ``cpu`` override every scenario's; failures go below ``evidence``."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
+from rig.frozen import frozen
 from rig.program import MachineOptions
 from rig.scenario.script import Scenario
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """A machine that scenarios can share: ``build`` is an index into the run's builds."""
 
@@ -18,7 +18,7 @@ class Kind:
     options: MachineOptions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Task:
     """One scenario to be judged on one kind of machine; ``number`` is its place in :attr:`Schedule.tasks`."""
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from rig.check.judge import RIG_OWNED
 from rig.check.memory_diff import chunks
+from rig.frozen import frozen
 from rig.machine.errors import Timeout
 from rig.program import Arrive, Await, Call, Event, Host, Outcome, Rtas, Run, Seed, Step, Together
 from rig.scenario.errors import BadScenario
@@ -25,7 +26,7 @@ PAGE = 0x1000
 SHOWN = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """One thing that a step left otherwise on the second machine.
 

@@ -6,11 +6,11 @@ It judges the scenario on each build by itself, in a run of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rig.check.deviations import Deviations, load
 from rig.check.violation import Violation
+from rig.frozen import frozen
 from rig.runner import Runner, Settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Right = Literal["both", "first", "second", "neither", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opinion:
     """Who is right at one step, and why in words.
 

@@ -7,11 +7,11 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rig.ab.lockstep import Difference, Lockstep
 from rig.ab.opinion import Judges, Opinion
+from rig.frozen import frozen
 from rig.machine.errors import MachineError
 from rig.pool import Pool
 from rig.runner import START, unmet
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KEPT = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compared:
     """One scenario on both builds.  ``skipped`` and ``error`` say why there is nothing to compare."""
 

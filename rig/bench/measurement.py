@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
+
+from rig.frozen import frozen
 
 K = TypeVar("K")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measurement:
     """Repeated readings of one quantity on one build (an index into the run's builds)."""
 
@@ -36,7 +37,7 @@ class Measurement:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ratio:
     """One median divided by another; ``goal`` says in words what the project wants of it."""
 

@@ -14,12 +14,12 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from rig import resources
+from rig.frozen import frozen
 
 #: firmware that a pseries machine or one of its usual devices asks for, in QEMU's ``pc-bios``
 FIRMWARE = ("slof.bin", "vof*.bin", "efi-*.rom", "pxe-*.rom", "vgabios*.bin")
@@ -33,7 +33,7 @@ class BuildFailed(Exception):
     """The build command failed, took too long, or left no binary."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recipe:
     """How a commit is built: a shell ``command``, the ``binary`` it leaves in the tree, and its limit."""
 
@@ -53,7 +53,7 @@ def default_root() -> Path:
     return resources.cache("bisect")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Binaries:
     """The builds of one recipe, below ``root``.  A build is there as a whole or not at all."""
 

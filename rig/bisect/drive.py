@@ -8,13 +8,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from rig.bisect import search, step, tree, trial
 from rig.bisect.commits import Binaries, BuildFailed
 from rig.bisect.step import Entry, HostBroken
 from rig.bisect.trial import Answer, Hunt, Trial
+from rig.frozen import frozen
 from rig.machine.build import BadBuild, Build
 
 Tell = Callable[[str], None]
@@ -42,7 +42,7 @@ class Undecided(Exception):
     """The bisection could not be carried through."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """What a bisection came to.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rig.bisect.trial import Answer
+from rig.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """Positions: the last known ``good`` one, the first known ``bad`` one; those between are untestable."""
 

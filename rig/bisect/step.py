@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from rig.bisect import host, tree, trial
 from rig.bisect.commits import Binaries, BuildFailed
 from rig.bisect.trial import Answer, Hunt, Trial
+from rig.frozen import frozen
 from rig.machine.build import BadBuild, Build, probe
 
 #: what ``git bisect run`` understands; any other code between 1 and 127 would be "bad" to it
@@ -27,7 +28,7 @@ class HostBroken(Exception):
     """Nothing can be said of any build; the message says what to repair."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """What is known of one commit or build: ``name``, answer, and the binary that gave it (``path``)."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rig.check.deviations import load
+from rig.frozen import frozen
 from rig.report.result import Result, summary
 from rig.runner import Runner, Settings
 
@@ -34,7 +34,7 @@ class BadSign(ValueError):
     """Nothing that a scenario could ever show."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hunt:
     """What is looked for.
 
@@ -62,7 +62,7 @@ class Hunt:
         return self.sign or "a mismatch"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trial:
     """What came of one build, the ``scenario`` that decided it and why in words.
 

@@ -16,7 +16,6 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from rig.builds.store import (
@@ -31,6 +30,7 @@ from rig.builds.store import (
     default_root,
     now,
 )
+from rig.frozen import frozen
 
 PACKAGE = "qemu-system-ppc"
 #: the archive's public keys, as Debian and its derivatives install them
@@ -69,7 +69,7 @@ class BuildBroken(BuildsError):
     """The packages arrived and do not make a QEMU that starts."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mirror:
     """Where packages come from: an address as in sources.list, and the keys that must have signed.
 

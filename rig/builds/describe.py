@@ -9,11 +9,11 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rig.builds.store import BuildsError, Resolved
+from rig.frozen import frozen
 from rig.machine.build import probe
 
 #: seconds that a binary may take to answer
@@ -25,7 +25,7 @@ class NoAnswer(BuildsError):
     """A binary that does not say what its default machine is."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Description:
     """``sha256`` and ``firmware`` are hex digests, the latter that of ``slof.bin`` where its place is known.
 

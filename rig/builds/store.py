@@ -12,13 +12,13 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rig import resources
+from rig.frozen import frozen
 
 if TYPE_CHECKING:  # not needed to resolve a path, which every run does
     from pydantic import TypeAdapter
@@ -63,7 +63,7 @@ class StoreBusy(BuildsError):
     """Another process has been bringing the same build for too long."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Package:
     """A package that a build is made of; ``sha256`` is that of the package file, in hex."""
 
@@ -72,7 +72,7 @@ class Package:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manifest:
     """What a build is.  In ``argv`` and ``data_dir``, :data:`FOLDER` stands for the build's folder.
 
@@ -88,7 +88,7 @@ class Manifest:
     schema: Literal[1] = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resolved:
     """How to start a build: the words before QEMU's own options, the folder for ``-L``, and its name."""
 
@@ -136,7 +136,7 @@ def resolve(spec: str, store: Store | None = None) -> Resolved:
     return Resolved((on_path,), None, spec)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Store:
     """The builds below ``root``; made on the first write."""
 

@@ -7,13 +7,13 @@ groups of up to :data:`GROUP`, executed far apart, that share a cell, and a few 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rig.campaign.layout import ARENA, ARENAS, EDGE, Layout
 from rig.campaign.mix import FRACTIONS, STEPS, Mix
+from rig.frozen import frozen
 from rig.model.vectorised.field import I64, U64, Bytes
 from rig.model.vectorised.logical import OPCODES
 from rig.program import H_LOGICAL_MEMOP, Call, Seed, Step
@@ -41,7 +41,7 @@ def pool(seed: int) -> Bytes:
     return np.random.PCG64(seed).random_raw(POOL // 8).astype("<u8").view(np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Batch:
     """One batch: ``registers`` has a row for each of r3..r8 and a column for each call.
 

@@ -19,6 +19,7 @@ from multiprocessing.context import SpawnProcess
 from rig.campaign import stateful, stream
 from rig.campaign.engine import Engine, Report
 from rig.campaign.mix import MIXES
+from rig.frozen import frozen
 from rig.machine.build import Build
 from rig.machine.errors import MachineError
 
@@ -30,7 +31,7 @@ GRACE = 30.0
 Batches = Iterable[tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spec:
     """All that fixes a campaign but its length: ``engine`` is ``memop`` or ``rtas``."""
 

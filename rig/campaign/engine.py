@@ -7,13 +7,14 @@ and after which others, so that a campaign can be cut, continued and repeated an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from rig.frozen import frozen
 from rig.program import MachineOptions, Step
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """A mismatch: the shortest program found that shows it.
 
@@ -29,7 +30,7 @@ class Finding:
     batch: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """What one batch came to.
 

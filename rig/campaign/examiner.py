@@ -17,6 +17,7 @@ from rig.campaign.shrink import shrink
 from rig.campaign.verification import MEMORY, NAMES, Kind, Seen
 from rig.campaign.workbench import Replay, Workbench
 from rig.deadline import Deadline
+from rig.frozen import frozen
 from rig.machine.errors import MachineError
 from rig.program import Call, Step
 
@@ -26,7 +27,7 @@ AGAIN = 64
 SHRINKING = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Explanation:
     """What calls of a kind mean: the known ``deviations`` that they show, or the finding's ``signature``."""
 

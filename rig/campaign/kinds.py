@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from rig.frozen import frozen
 from rig.model.environment import Environment, Node
 from rig.model.hypercall import Kind
 from rig.model.memop import MAX_COUNT
@@ -46,7 +46,7 @@ _NAMED: Mapping[Kind, tuple[int, ...]] = {
 _ADDRESSES = frozenset({Kind.ADDRESS, Kind.ADDRESS_HIGH})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Vocabulary:
     """The values that one machine names, by kind, and the memory that its programs may use."""
 
@@ -81,18 +81,18 @@ class Vocabulary:
                 value += rng.choice((-1, 1))
         else:
             value = edge(rng, bits)
-        if kind is Kind.COUNT and not value % (1 << 64) > MAX_COUNT:
-            value %= 4096  # so that no legal call takes long
-        if kind is Kind.LENGTH and value >= BUFFER and rng.random() < 0.9:
+        if kind is Kind.COUNT and (value <= MAX_COUNT or rng.random() < 0.9):
+            value %= 4096  # so that no legal call takes long, and few invalid ones must run alone
+        if kind is Kind.LENGTH and value >= BUFFER and rng.random() < 0.97:
             value %= BUFFER  # a call with a longer one must run alone
         return value % (1 << bits)
 
     def _address(self, rng: random.Random, bits: int, own: Sequence[int]) -> int:
         roll = rng.random()
-        if roll < 0.95:
+        if roll < 0.975:
             return rng.choice(own) + (rng.choice((1, 2, 4, 8, 0x3F, 0x40)) if rng.random() < 0.3 else 0)
         # Calls that meet at one limit cannot share a batch.
-        value = rng.choice(self.limits) if roll < 0.97 else edge(rng, bits)
+        value = rng.choice(self.limits) if roll < 0.985 else edge(rng, bits)
         # The agent's own memory is no place to write: what then fails is the rig.
         return value % (1 << bits) if value % (1 << bits) >= AGENT.end else rng.choice(own)
 

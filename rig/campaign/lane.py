@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 
 from rig.campaign.programs import BLOCKS, CHUNK, STRIDE
@@ -93,7 +93,7 @@ class Lane(Judge):
         self._passed: list[tuple[Plain, Reply]] = []
 
     def _steps(self, steps: Sequence[Step]) -> list[Outcome]:
-        outcomes = [Outcome() for _ in steps]
+        outcomes = [Outcome()] * len(steps)
         waiting = self._prepare(steps, outcomes)
         if waiting is None:
             return super()._steps(steps)
@@ -132,7 +132,7 @@ class Lane(Judge):
         deferred: list[Rtas] = []
         try:
             for position, step in enumerate(steps):
-                if not isinstance(step, Call | Rtas) or step.cpu or step.problem or step.timeout is not None:
+                if not isinstance(step, (Call, Rtas)) or step.cpu or step.problem or step.timeout is not None:
                     return None
                 if isinstance(step, Rtas) and self._deadly(step):
                     deferred.append(step)
@@ -197,7 +197,7 @@ class Lane(Judge):
             return None
         args = self._cells(step)
         self._used.add(slot)
-        struct.pack_into(f">{3 + nargs}I", self._slots, slot + BEFORE, token, nargs, nret, *args)
+        _cells(3 + nargs).pack_into(self._slots, slot + BEFORE, token, nargs, nret, *args)
         held = Block(block, token, nargs, nret)
         request = Request(args, nargs, nret, held.rets, self.model.state)
         call = Call(H_RTAS, (block,), step.name)
@@ -246,15 +246,16 @@ class Lane(Judge):
         outcomes = self.machine.batch([pending.call for pending in batch])
         self._comparison.observed.forget()
         slots = self.machine.memory.read(SLOTS.start, SLOTS.length)
-        before, after = outcomes.rows()
+        before, after = outcomes.rows
         kept = undisturbed(before, after, outcomes.endian) & (after[:, doubleword("r3")] == H_SUCCESS)
         passes = kept.tolist()
         self.model.state.caller = 0
         judged: list[Judged] = []
         settled = 0
         for position, pending in enumerate(batch[: len(outcomes)]):
-            self._settle(judged[settled:])
-            settled = len(judged)
+            if settled < len(judged):
+                self._settle(judged[settled:])
+                settled = len(judged)
             # What else happened in the batch is with the last of them.
             if isinstance(pending, Plain) and position + 1 < len(outcomes) and passes[position]:
                 outcome = partial(outcomes.__getitem__, position)
@@ -281,7 +282,7 @@ class Lane(Judge):
             or slots[after:end] != self._slots[after:end]
         ):
             return None
-        status, *outputs = struct.unpack_from(f">{nret}I", slots, at)
+        status, *outputs = _cells(nret).unpack_from(slots, at)
         broken: Reply | None = None
         for reply in plain.service.replies(plain.request):
             if reply.ending != "returned":
@@ -300,14 +301,17 @@ class Lane(Judge):
 
     def _fits(self, reply: Reply, outputs: Sequence[int], outcome: Callable[[], Outcome]) -> bool:
         observed = self._comparison.observed
-        return (
-            all(permitted.permits(value) for permitted, value in zip(reply.outputs, outputs, strict=False))
-            and all(
-                cell.permitted.permits(int.from_bytes(observed.read(cell.address, cell.width), "big"))
-                for cell in reply.cells
-            )
-            and all(observed.read(write.address, len(write.data)) == write.data for write in reply.writes)
-            and all(relation.holds(outcome(), observed) is None for relation in reply.relations)
+        for permitted, value in zip(reply.outputs, outputs, strict=False):
+            if not permitted.permits(value):
+                return False
+        for cell in reply.cells:
+            if not cell.permitted.permits(int.from_bytes(observed.read(cell.address, cell.width), "big")):
+                return False
+        for write in reply.writes:
+            if observed.read(write.address, len(write.data)) != write.data:
+                return False
+        return not reply.relations or all(
+            relation.holds(outcome(), observed) is None for relation in reply.relations
         )
 
     def _pass(self, plain: Plain, reply: Reply, slots: bytes, outcome: Callable[[], Outcome]) -> list[Judged]:
@@ -330,7 +334,7 @@ class Lane(Judge):
             reply.effect(outcome())
         if plain.step.name:
             self.names.outcomes[plain.step.name] = RETURNED
-            self.names.rets[plain.step.name] = struct.unpack_from(f">{block.nret}I", slots, at)
+            self.names.rets[plain.step.name] = _cells(block.nret).unpack_from(slots, at)
         return judged
 
     def _sweep(self, judged: list[Judged]) -> None:
@@ -342,6 +346,11 @@ class Lane(Judge):
         self._passed.clear()
         judged[:-1] = sorted([*judged[:-1], *passed], key=lambda one: one.index)
         super()._sweep(judged)
+
+
+@cache
+def _cells(count: int) -> struct.Struct:
+    return struct.Struct(f">{count}I")
 
 
 def _described(plain: Plain, reply: Reply, outcome: Outcome) -> Judged:

@@ -5,10 +5,9 @@ While the guest works in one arena, the host compares the other and fills it ane
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from rig.frozen import frozen
 from rig.model.address import pci_windows, pieces
 from rig.model.environment import Environment, Region
 from rig.model.vectorised.field import U64, Field, Span
@@ -29,7 +28,7 @@ class NoRoom(ValueError):
     """The machine's memory is not laid out as a stream needs it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """One machine's: where RAM ends, windows in which devices may answer, addresses at which nothing is."""
 

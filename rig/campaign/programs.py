@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rig.campaign.kinds import BUFFER, POOL, Vocabulary, edge
+from rig.frozen import frozen
 from rig.model.dispatch import Registry
 from rig.model.environment import Environment
 from rig.model.hypercall import Argument, Hypercall, Kind
@@ -67,7 +68,7 @@ RETURNED = {
 HOST = (Host("system_powerdown"),)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shares:
     """How often a program has what; ``alone`` is the share of calls that cannot share a batch.
 
@@ -80,7 +81,7 @@ class Shares:
     odd_block: float = 0.002
     unknown: float = 0.01
     returned: float = 0.3
-    shared: float = 0.004
+    shared: float = 0.002
     host: float = 0.0003
     final: float = 0.25
 
@@ -189,7 +190,7 @@ class Programs:
         if rng.random() < self._shares.odd_shape:
             if rng.random() < 0.5:
                 # More than any block holds must run alone.
-                far = (0x4000_0000, 0xFFFF_FFFF) if rng.random() < 0.1 else (16,)
+                far = (0x4000_0000, 0xFFFF_FFFF) if rng.random() < 0.03 else (16,)
                 some = far if stateless and rng.random() < 0.5 else (0, nargs - 1, nargs + 1)
                 announced = rng.choice([one for one in some if 0 <= one != nargs])
             else:

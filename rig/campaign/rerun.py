@@ -7,7 +7,7 @@ are left out are replaced by ones that do nothing, so that all others stay where
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from rig.campaign.layout import ARENAS
 from rig.campaign.subject import Subject
 from rig.campaign.verification import Kind, Verification
 from rig.deadline import Deadline
+from rig.frozen import frozen
 from rig.machine.build import Build
 from rig.machine.errors import Timeout
 from rig.model.vectorised.field import I64
@@ -25,7 +26,7 @@ from rig.program import H_LOGICAL_MEMOP, Ending, MachineOptions, Seed, Step
 PATIENCE = 20.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Traces:
     """What a batch left: kinds of calls that differ, addresses outside all cells, a report, events."""
 

@@ -8,13 +8,13 @@ for the rest; a known deviation that every third call shows then costs no more t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from rig.campaign.batch import Batch
 from rig.campaign.layout import ARENA
+from rig.frozen import frozen
 from rig.model.hypercall import H_PARAMETER, H_SUCCESS, unsigned
 from rig.model.vectorised import logical, memop
 from rig.model.vectorised.field import I64, U64, Bits, Bytes, Field
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     difference: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """``count`` calls of one kind in one batch, the first of them ``call``."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rig.check.deviations import Deviation, Deviations
 from rig.check.judge import Judge, Judged, Judgement
 from rig.check.violation import Violation
 from rig.deadline import Deadline
+from rig.frozen import frozen
 from rig.machine.build import Build
 from rig.machine.machine import Machine
 from rig.model.memory import PAGE
@@ -24,7 +24,7 @@ START = 30.0
 PLAYS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replay:
     """What a program came to: deviations that its last step shows, violations that nothing explains in any
     step, and the last step as it was judged.

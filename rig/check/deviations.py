@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from rig.check.violation import Violation
+from rig.frozen import frozen
 from rig.versions import within
 
 SEVERITIES = ("documentation", "semantic", "memory-safety", "availability")
@@ -28,7 +29,7 @@ class BadDeviations(ValueError):
     """The deviation file is wrong; the message names file, entry and what to change."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bound:
     """A condition on one argument: after ``mask``, inside ``min``..``max`` and, if given, ``equals``."""
 
@@ -43,7 +44,7 @@ class Bound:
         return self.min <= value <= self.max and self.equals in (None, value)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Match:
     """Which violations a deviation explains; an empty field asks nothing.
 
@@ -79,7 +80,7 @@ class Match:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deviation:
     """One known difference: the QEMU ``versions`` in the range have it, ``scenario`` shows it.
 
@@ -114,6 +115,10 @@ class Deviations:
 
     def __init__(self, known: Iterable[Deviation], version: Sequence[int]) -> None:
         self.known = tuple(deviation for deviation in known if deviation.concerns(version))
+        self._by_check: dict[str, list[Deviation]] = {}
+        for deviation in self.known:
+            for check in {match.check for match in deviation.match}:
+                self._by_check.setdefault(check, []).append(deviation)
         self._later: tuple[int, Deviations] | None = None
 
     def until(self, step: int, later: Deviations) -> Deviations:
@@ -125,7 +130,8 @@ class Deviations:
         """The deviation that explains a violation."""
         if self._later is not None and violation.step >= self._later[0]:
             return self._later[1].explain(violation)
-        return next((deviation for deviation in self.known if deviation.explains(violation)), None)
+        candidates = self._by_check.get(violation.check, ())
+        return next((deviation for deviation in candidates if deviation.explains(violation)), None)
 
     def lethal(self) -> dict[str, list[Match]]:
         """By call, the matches of those that end QEMU because of what is asked for."""

@@ -16,6 +16,7 @@ from rig.check.compare import Comparison
 from rig.check.granules import granules
 from rig.check.memory_diff import adopt
 from rig.check.violation import Reporter, Violation
+from rig.frozen import frozen
 from rig.machine.errors import Timeout
 from rig.model.environment import Environment
 from rig.model.expectation import Case, Expectation, ExpectedEvent
@@ -54,7 +55,7 @@ class Subject(Target, Stage, Protocol):
     """What the judge needs of a machine: a target that scripts may look at."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judged:
     """One step with all that is known of it."""
 

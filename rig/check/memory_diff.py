@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from rig.frozen import frozen
 from rig.target import GuestMemory
 
 #: bytes compared at once: larger buffers go back to the system each time, and to get them again takes longer
@@ -55,7 +55,7 @@ class Standing:
         return self._memory.extents()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """A run of bytes at ``address``: what was ``expected`` and what was ``observed``."""
 

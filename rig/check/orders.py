@@ -8,9 +8,10 @@ it has been in, so that calls that do not meet cost nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rig.check.violation import Reporter, Violation
+from rig.frozen import frozen
 from rig.model.expectation import UNSPECIFIED, Case, Expectation
 from rig.model.model import Model
 from rig.program import Call, Outcome, Run
@@ -27,7 +28,7 @@ class TooManyOrders(BadScenario):
     """The search was given up: fewer calls at once, or fewer that meet."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Made:
     """A call with its place among the parts, and how it ended in the order found."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
+
+from rig.frozen import frozen
 
 if TYPE_CHECKING:
     from rig.check.deviations import Deviation, Deviations
@@ -15,7 +16,7 @@ Verdict = Literal["conforms", "deviates", "mismatch", "fixed", "skipped", "error
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opinion:
     """The verdict's word, the ids of the deviations seen, and the reason in words."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rig.frozen import frozen
 from rig.model.expectation import Expectation
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Violation:
     """What was broken, where, and which rule says so.
 

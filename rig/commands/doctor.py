@@ -6,16 +6,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 
 import click
 import psutil
 
 from rig.commands.common import InvalidInput
+from rig.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One thing the rig uses: what was found, or how to get it when ``needed`` and missing."""
 

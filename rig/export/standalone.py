@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,6 +16,7 @@ from rig.check.judge import Judge, Judged
 from rig.export.checks import describe
 from rig.export.recorder import Recorder
 from rig.export.table import CannotExport, Table
+from rig.frozen import frozen
 from rig.machine.build import Build
 from rig.machine.command_line import CAPABILITIES
 from rig.machine.machine import Machine
@@ -35,7 +35,7 @@ CONFORMS = "Every check passed.\n"
 DIFFERS = "This QEMU DIFFERS from the contract.\n"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exported:
     """What was written, and what was broken on the build that it was made with."""
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from rig.frozen import frozen
 from rig.machine.errors import AgentError, LaunchError
 from rig.machine.registers import ARGUMENTS, FULL_SIZE, NAMES, TEMPLATE, Endian, Record, put
 from rig.model.environment import Region
@@ -93,7 +93,7 @@ def _order(endian: Endian) -> str:
     return ">" if endian == "big" else "<"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mailbox:
     """What the agent published."""
 

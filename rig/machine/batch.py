@@ -6,9 +6,11 @@ It moves no bytes; what happened to the machine as a whole comes from :mod:`rig.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from rig.frozen import frozen
 from rig.machine import agent
 from rig.machine.errors import AgentError
 from rig.machine.registers import MASK64, RECORD_ONLY, Endian, Record, doubleword
@@ -24,9 +26,11 @@ if TYPE_CHECKING:  # few need it
 
 #: registers that a record shows and a vector does not load
 CARRIED = ("msr", "srr0", "srr1")
+#: registers in which the agent keeps its own
+OWN = ("sprg0", "sprg1")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Batch:
     """The vector of each call, for the CPU with index ``cpu``; ``full`` is the kind of vector and record."""
 
@@ -130,12 +134,7 @@ class Outcomes:
         index = range(len(self))[index]
         if index == self.done:  # the call after the last record is the one that did not come back
             return replace(self.last, before=self._batch.before(index, self._codec))
-        before, after = self._batch.before(index, self._codec), self._after(index)
-        if isinstance(before, Record):
-            held = self.carried(index)
-            if "msr" in held:
-                held["msr"] |= self._batch.msr
-            before = before.having(held | self._own(index))
+        before, after = self._before(index), self._after(index)
         if index == self._batch.count - 1:  # what came after all of them had returned is the last one's
             return replace(self.last, registers=after, before=before)
         return Outcome(registers=after, before=before, clock=self.last.clock)
@@ -150,6 +149,19 @@ class Outcomes:
             held["msr"] &= ~self._batch.msr
         return held
 
+    def _before(self, index: int) -> Mapping[str, int]:
+        if "rows" in self.__dict__:
+            hidden = RECORD_ONLY.difference(self._carried, OWN)
+            return Record(self.rows[0][index].tobytes(), self.endian, hidden)
+        before = self._batch.before(index, self._codec)
+        if not isinstance(before, Record):
+            return before
+        held = self.carried(index)
+        if "msr" in held:
+            held["msr"] |= self._batch.msr
+        return before.having(held | self._own(index))
+
+    @cached_property
     def rows(self) -> tuple[Rows, Rows]:
         """Registers before and after each of the calls that came back, of full records.
 
@@ -177,7 +189,8 @@ class Outcomes:
     def _own(self, index: int) -> dict[str, int]:
         """The registers in which the agent keeps its own."""
         batch = self._batch
-        return {"sprg0": agent.mailbox_at(batch.cpu), "sprg1": batch.records_at + index * self._size}
+        held = agent.mailbox_at(batch.cpu), batch.records_at + index * self._size
+        return dict(zip(OWN, held, strict=True))
 
     def _after(self, index: int) -> Mapping[str, int]:
         at = index * self._size

@@ -15,12 +15,12 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from rig import resources
 from rig.deadline import Deadline
 from rig.errors import UserError
+from rig.frozen import frozen
 
 #: layout of a cache entry
 SCHEMA = 1
@@ -32,7 +32,7 @@ class BadBuild(UserError):
     """A binary that cannot be judged; the message names it and says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Build:
     """A QEMU for pseries.  ``argv`` starts it and ends in ``path`` unless a wrapper does otherwise.
 

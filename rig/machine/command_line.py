@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from rig.frozen import frozen
 from rig.machine.build import Build
 from rig.program import MachineOptions
 
@@ -17,7 +17,7 @@ CAPABILITIES = "cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=of
 ROOM = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wires:
     """Chardev back ends of monitor, debugger and console, and the files that guest RAM is mapped from.
 

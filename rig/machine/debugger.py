@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from pygdbmi import gdbmiparser
 from pygdbmi.IoManager import IoManager
 
 from rig.deadline import Deadline
+from rig.frozen import frozen
 from rig.machine.errors import DebuggerError, LaunchError, Timeout
 from rig.machine.process import Process
 
@@ -52,7 +52,7 @@ FORGET = '-interpreter-exec console "maintenance flush register-cache"'
 CORE = (*(f"r{n}" for n in range(32)), "pc", "msr", "cr", "lr", "ctr", "xer")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stop:
     """The guest stopped: gdb's ``reason``, the program counter, and the CPU (1 is the boot CPU)."""
 

@@ -12,11 +12,11 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
+from rig.frozen import frozen
 from rig.machine import agent
 from rig.machine.build import Build
 from rig.machine.command_line import Wires, backends, compose
@@ -36,7 +36,7 @@ GRACE = 2.0
 LOGS = ("qmp.log", "gdb.log", "console.log", "stdout.log", "stderr.log")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Running:
     """A QEMU that stands before its first instruction, and everything that reaches it."""
 

@@ -7,8 +7,8 @@ Addresses are 64 bits and a range may run over the top of them.  This is only th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from rig.frozen import frozen
 from rig.model.environment import Environment, Region
 from rig.model.hypercall import State
 from rig.model.memory import Memory
@@ -16,7 +16,7 @@ from rig.model.memory import Memory
 SPACE = 1 << 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piece:
     """A part of a range that lies in a region; ``offset`` counts bytes from the range's start."""
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from rig.frozen import frozen
 from rig.program import MachineOptions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Region:
     """A range of guest-physical addresses in bytes."""
 
@@ -34,7 +35,7 @@ class Region:
         return length > 0 and address < self.end and self.start < address + length
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Node:
     """A device-tree node: raw big-endian property values and children, by name (with unit address)."""
 

@@ -10,9 +10,10 @@ the rest of the step is still judged.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from rig.frozen import frozen
 from rig.program import Ending, Outcome
 from rig.target import GuestMemory
 
@@ -28,7 +29,7 @@ class Permitted(Protocol):
         """The value that a model target picks."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exactly:
     """One value."""
 
@@ -45,7 +46,7 @@ class Exactly:
         return f"{self.value:#x}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OneOf:
     """Any value of a set; the first is canonical."""
 
@@ -62,7 +63,7 @@ class OneOf:
         return "one of " + ", ".join(f"{value:#x}" for value in self.values)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Between:
     """A closed range."""
 
@@ -80,7 +81,7 @@ class Between:
         return f"{self.low:#x}..{self.high:#x}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Satisfies:
     """A value for which ``rule`` holds; ``text`` says the rule in words."""
 
@@ -95,7 +96,7 @@ class Satisfies:
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unspecified:
     """Any value: the documents are silent."""
 
@@ -111,7 +112,7 @@ class Unspecified:
 UNSPECIFIED = Unspecified()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cell:
     """A big-endian cell of ``width`` bytes that the call may write.  ``what`` names it (``rets[1] year``)."""
 
@@ -123,7 +124,7 @@ class Cell:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Write:
     """Bytes that the call must leave at ``address``."""
 
@@ -132,7 +133,7 @@ class Write:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scratch:
     """A range that the call may leave in any state."""
 
@@ -141,7 +142,7 @@ class Scratch:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExpectedEvent:
     """A QMP event that the step must (or, when not ``required``, may) emit.
 
@@ -153,7 +154,7 @@ class ExpectedEvent:
     required: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Relation:
     """A rule over several places at once, such as a date spread over seven cells.
 
@@ -166,7 +167,7 @@ class Relation:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Breach:
     """The rule that a build breaks by ending as the case describes.
 
@@ -178,7 +179,7 @@ class Breach:
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Case:
     """One way for a call to end.
 
@@ -201,7 +202,7 @@ class Case:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expectation:
     """All that the contract permits one step to leave behind.
 

@@ -6,10 +6,10 @@ The built-in calls and third-party ones (entry-point group ``rig.hypercalls``) u
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar, runtime_checkable
 
+from rig.frozen import frozen
 from rig.model.environment import Environment
 from rig.model.expectation import Case, Exactly, Expectation
 from rig.model.memory import Memory
@@ -61,7 +61,7 @@ class Kind(StrEnum):
     CHARACTER = "character"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Argument:
     """One argument: its name in the contract and its kind."""
 
@@ -153,7 +153,7 @@ Reference = Callable[[Mapping[str, int], State], Expectation]
 Footprint = tuple[tuple[int, int], ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hypercall:
     """One hypercall: ``opcode``, ``name``, arguments r4.. in order, contract ``text`` and its ``source``."""
 

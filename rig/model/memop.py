@@ -8,9 +8,9 @@ computed here at once, which is the same because the direction follows the overl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from rig.frozen import frozen
 from rig.model.address import SPACE, in_ram, in_window, load, pieces, ram_of
 from rig.model.environment import Region
 from rig.model.expectation import Breach, Case, Exactly, Expectation, OneOf, Scratch, Write
@@ -59,7 +59,7 @@ OUTSIDE_MEMORY = Breach(
 Words = Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operation:
     """What is stored, from the source's bytes and, where it ``accumulates``, the destination's old ones."""
 

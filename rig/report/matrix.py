@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rig.frozen import frozen
 from rig.report.result import Result
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ COLOURS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One scenario: its result on each build, ``None`` where the run was interrupted before it."""
 

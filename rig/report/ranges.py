@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rig.check.deviations import Deviation
+from rig.frozen import frozen
 from rig.report.result import Result
 
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """One deviation on one build: in how many scenarios it showed, and why it is not known to, if so."""
 
@@ -26,7 +26,7 @@ class Seen:
     unverified: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Range:
     """One deviation on all builds of a run."""
 

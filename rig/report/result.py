@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rig.check.verdict import VERDICTS, Verdict
+from rig.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """One scenario on one build.  ``build`` is an index into the run's builds, ``seconds`` wall time.
 

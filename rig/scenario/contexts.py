@@ -8,9 +8,10 @@ what each context lists in ``always``, chosen so that every path is there and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from rig.frozen import frozen
 from rig.program import MachineOptions
 from rig.scenario.errors import BadScenario
 from rig.scenario.script import Scenario
@@ -19,7 +20,7 @@ from rig.scenario.script import Scenario
 MARK = "@"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """One context: ``options`` of the machine that make it, and the folders or files of scenarios it is for.
 

@@ -6,13 +6,14 @@ Errors of YAML, of the schema and of expansion all become :class:`BadScenario` w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
+from rig.frozen import frozen
 from rig.program import Ref, Rtas, Seed, Step, Together
 from rig.scenario import build, stamps
 from rig.scenario.errors import BadScenario
@@ -27,7 +28,7 @@ Location = tuple[str | int, ...]
 Data = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One scenario with its matrix expanded: plain data, the line it begins at, its steps as written."""
 
@@ -60,7 +61,7 @@ class _Repeated(Sequence[Any]):
         return self._all[index]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Document:
     """A parsed file.  ``root`` is the tree of YAML nodes that ``data`` was made of."""
 
@@ -257,8 +258,8 @@ def _problem(step: Step, defined: set[str]) -> str | None:
 
 
 def _refs(step: Step) -> Iterator[Ref]:
-    for name in step.__slots__:
-        value = getattr(step, name)
+    for one in fields(step):
+        value = getattr(step, one.name)
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, Ref):
                 yield item

@@ -6,9 +6,9 @@ It parses; :mod:`rig.scenario.resolve` looks the values up.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
+from rig.frozen import frozen
 from rig.program import Ref
 
 #: the regions of the memory map that references may name
@@ -25,7 +25,7 @@ _PROPERTY = re.compile(r"\$fdt:(?P<path>/[^:\[\]]*):(?P<property>[^:\[\]]+)\[(?P
 PATTERN = r"^\$(?:[A-Za-z_][\w-]*\.(?:rets\[[0-9]+\]|r[0-9]+|start|end)|fdt:/[^:]*:[^:\[]+\[[0-9]+\])"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FromStep:
     """``$NAME.rN``, or ``$NAME.rets[I]`` when ``register`` is empty."""
 
@@ -35,7 +35,7 @@ class FromStep:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FromMap:
     """``$ram.end``, ``$rma.end``, ``$fdt.start`` …: an edge of a region of the memory map."""
 
@@ -44,7 +44,7 @@ class FromMap:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FromTree:
     """``$fdt:PATH:PROPERTY[I]``: a 32-bit cell of a device-tree property."""
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from rig.frozen import frozen
 from rig.model.environment import Environment
 from rig.picture import Picture
 from rig.program import H_RTAS, MachineOptions, Requirement, Step
@@ -69,7 +69,7 @@ class Disagreement(Exception):
         self.text = text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scenario:
     """One scenario, ready to be played; ``name`` is its id, such as ``memop/limits/count-over``.
 

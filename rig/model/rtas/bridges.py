@@ -7,8 +7,8 @@ theirs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from rig.frozen import frozen
 from rig.model.environment import Environment, Node
 
 #: register fields of a config_addr, 0 in the address of a PE (LoPAR R1-7.3.4-1, Table of ibm,set-eeh-option)
@@ -17,7 +17,7 @@ REGISTER = 0xF000_00FF
 FUNCTION = 0x00FF_FF00
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Window:
     """A range of ``length`` bytes of I/O addresses from ``start``, with its logical I/O bus number."""
 
@@ -30,7 +30,7 @@ class Window:
         return start < self.start + self.length and self.start < start + length
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bridge:
     """One PHB: unit ID, config addresses of the functions below it, and what it offers for DMA windows."""
 

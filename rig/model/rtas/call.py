@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rig.frozen import frozen
 from rig.model.address import in_ram, load, ram_of
 from rig.model.environment import Environment
 from rig.model.expectation import (
@@ -73,7 +74,7 @@ class Tokens:
         self.names = {token: name for name, token in environment.tokens.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """A parameter block (LoPAR Table 7.5): address of the token, and the three header cells."""
 

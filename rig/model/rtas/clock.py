@@ -7,11 +7,13 @@ reading by the host's time just before and after the call.  Times are seconds si
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from math import inf, isfinite, ulp
 
+from rig.frozen import frozen
 from rig.model.environment import Environment
 from rig.model.expectation import Breach, ExpectedEvent, Permitted, Relation, Satisfies, Unspecified
 from rig.model.hypercall import Argument, Kind, State
@@ -115,7 +117,7 @@ def fields_of(seconds: float) -> tuple[int, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reckoning:
     """What is known of the guest's clock.
 
@@ -191,7 +193,7 @@ class Clock:
         """Nothing: the clock runs on."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """What get-time-of-day returned: the seconds it shows, if there is such a date, and the nanosecond."""
 
@@ -213,7 +215,11 @@ class Reading:
 
 
 def _read(memory: GuestMemory, rets: int) -> Reading:
-    data = memory.read(rets + 4, 4 * len(FIELDS))
+    return _decoded(memory.read(rets + 4, 4 * len(FIELDS)))
+
+
+@lru_cache(maxsize=8)  # each relation looks at it
+def _decoded(data: bytes) -> Reading:
     *fields, nanosecond = (int.from_bytes(data[i : i + 4], "big") for i in range(0, len(data), 4))
     return Reading(tuple(fields), seconds_of((*fields, 0)), nanosecond)
 
@@ -221,7 +227,11 @@ def _read(memory: GuestMemory, rets: int) -> Reading:
 def _outputs(state: State) -> tuple[Permitted, ...]:
     """The permitted fields; canonical is the middle of what a model target's clock may show."""
     low, high = state.of(Clock).reckoning.bounds((state.now, state.now))
-    middle = (low + high) / 2 if isfinite(low + high) else max(low + RESOLUTION, 0.0)
+    return _around((low + high) / 2 if isfinite(low + high) else max(low + RESOLUTION, 0.0))
+
+
+@lru_cache(maxsize=8)
+def _around(middle: float) -> tuple[Permitted, ...]:
     year, *rest = fields_of(middle)
 
     def within(low: int, high: int, canonical: int) -> Satisfies:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from rig.model.environment import Environment, Node
 
@@ -113,6 +114,10 @@ class Connectors:
     def named(self, name: str) -> Connector | None:
         """The connector of that name (``CPU 1``, ``LMB 4``, ``C16``)."""
         return next((one for one in self.by_index.values() if one.name == name), None)
+
+    def hosted(self) -> Iterator[Connector]:
+        """The connectors with something that the host plugged since the start."""
+        return chain.from_iterable(self.devices.values())
 
     def below(self, connector: Connector) -> Iterator[Connector]:
         """The connectors whose parent is ``connector``."""

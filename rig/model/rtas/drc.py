@@ -120,7 +120,7 @@ def _not_usable(*, accepted: bool) -> tuple[Reply, ...]:
 
 def _silently(request: Request) -> Footprint:
     """Only the block, unless a device is on its way out, of which QEMU may tell the host."""
-    leaving = any(connector.leaving for connector in request.state.of(Connectors).by_index.values())
+    leaving = any(connector.leaving for connector in request.state.of(Connectors).hosted())
     return None if leaving else ()
 
 

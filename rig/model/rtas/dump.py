@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from rig.frozen import frozen
 
 #: version, sections, status, offset of the first section, disk (4 fields), time to automatic reboot
 _HEADER = struct.Struct(">IHHIIQQII")
@@ -36,7 +37,7 @@ MAGIC = b"REGSAVE\0"
 ENTRY = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Section:
     """One section; ``errors`` and ``dumped`` are the platform's."""
 
@@ -59,7 +60,7 @@ class Section:
         return self.flags, self.kind, self.source, self.length, self.destination
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Structure:
     """A dump memory structure: ``announced`` sections, of which those that are there follow."""
 

@@ -7,8 +7,9 @@ copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rig.frozen import frozen
 from rig.model import blob
 from rig.model.address import in_ram, ram_of
 from rig.model.expectation import Breach, Relation, Scratch, Write
@@ -39,7 +40,7 @@ PAST_LENGTH = Breach(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Dumped:
     """One section as it must be dumped: the bytes at its destination, and what the platform says of it."""
 

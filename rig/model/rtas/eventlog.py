@@ -7,7 +7,8 @@ Pure functions over a log's bytes.  Which event a log must tell of is the busine
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from rig.frozen import frozen
 
 #: event types of the fixed part
 EPOW, HOT_PLUG = 64, 229
@@ -27,7 +28,7 @@ NO_ERROR, RESERVED_SEVERITY = 0, 7
 FULLY_RECOVERED = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fixed:
     """The fixed part: Table 10.2, bits counted from the most significant."""
 
@@ -125,7 +126,7 @@ def _calendar_fault(ph: bytes) -> str | None:
     return f"there is no date and time {text}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """What a log tells: its type and, when it has one, the EP or HP section."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from rig.frozen import frozen
 from rig.model.address import in_ram, load, ram_of
 from rig.model.environment import Environment
 from rig.model.expectation import Breach, Case, Expectation, ExpectedEvent, Relation, Scratch, Write
@@ -108,7 +109,7 @@ HOST_ACTIONS = {"system_powerdown": _power_down}
 # ---- the calls ----
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Buffer:
     """Where a log goes: ``length`` bytes at ``address``, of which a log can use ``limit``."""
 

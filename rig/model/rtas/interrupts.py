@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
+from rig.frozen import frozen
 from rig.model.environment import Environment
 from rig.model.pci import Function, Pci
 from rig.model.rtas.pci import Place, answers
@@ -61,7 +62,7 @@ def default(function: Function) -> Assignment:
     return Assignment(None if function.extended else 0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """The function that a request names, and what it has."""
 

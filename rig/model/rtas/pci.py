@@ -5,9 +5,9 @@ Which function answers and what its registers hold is the business of :mod:`rig.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
+from rig.frozen import frozen
 from rig.model.expectation import Breach, Exactly, OneOf, Permitted, Satisfies, Unspecified
 from rig.model.hypercall import Argument, Kind, State
 from rig.model.pci import Function, Pci, bits
@@ -52,7 +52,7 @@ NO_FAILURE = Breach(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A configuration address (LoPAR R1-7.3.4-1) below a host bridge."""
 
@@ -78,9 +78,7 @@ def answers(place: Place, state: State) -> tuple[Function | None, bool]:
     function = pci.at(place.unit, place.bus, place.devfn)
     if function is None:
         name = f"C{place.devfn}"  # connectors of slots are called after them (rig.model.rtas.hotplug)
-        plugged = any(
-            one.occupied and not one.cold and one.name == name for one in connectors.by_index.values()
-        )
+        plugged = any(one.occupied and not one.cold and one.name == name for one in connectors.hosted())
         return None, pci.uncertain(place.unit, place.bus) or (plugged and place.unit in pci.units)
     connector = connectors.by_index.get(function.connector)
     if connector is None or (connector.occupied and not connector.isolated):
@@ -88,7 +86,7 @@ def answers(place: Place, state: State) -> tuple[Function | None, bool]:
     return None, connector.occupied
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Access:
     """One access: where, how wide, and who answers; nobody can say when ``uncertain``."""
 

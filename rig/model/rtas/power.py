@@ -4,8 +4,9 @@ that end or suspend the partition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rig.frozen import frozen
 from rig.model.address import in_ram
 from rig.model.environment import Environment
 from rig.model.expectation import Breach, Case, Cell, Exactly, Expectation, ExpectedEvent, Scratch
@@ -47,7 +48,7 @@ NEVER_RETURNS = Breach(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sleep:
     """The call during which the machine was suspended: where its outputs are."""
 

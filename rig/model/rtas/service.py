@@ -7,8 +7,9 @@ cells are masked and what may be written around it is the business of :mod:`rig.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 
+from rig.frozen import frozen
 from rig.model.expectation import (
     UNSPECIFIED,
     Breach,
@@ -32,7 +33,7 @@ PARAMETER_ERROR = -3
 EXTENDED_DELAY = tuple(range(9900, 9906))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """One RTAS call as the platform sees it: unsigned 32-bit cells, and where the outputs go."""
 
@@ -47,7 +48,7 @@ class Request:
     exact: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """One permitted way for a service to end.
 
@@ -74,7 +75,7 @@ class Reply:
 Replies = Callable[[Request], tuple[Reply, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Service:
     """One RTAS service.
 
@@ -99,11 +100,13 @@ class Service:
     buffers: Callable[[Request], Footprint] | None = None
 
 
+@cache
 def refuse(rule: str, status: int = PARAMETER_ERROR) -> tuple[Reply, ...]:
     """The only reply to a request that must fail with ``status`` and change nothing."""
     return (Reply(status, rule=rule),)
 
 
+@cache
 def put_off(rule: str, *statuses: int) -> tuple[Reply, ...]:
     """The replies that ask the caller to come again (-2, 9900..9905) and change nothing."""
     return tuple(Reply(status, rule=rule) for status in statuses)

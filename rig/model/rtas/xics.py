@@ -7,8 +7,9 @@ when the machine has the XICS interrupt controller; with XIVE alone their tokens
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rig.frozen import frozen
 from rig.model.environment import Environment, Node
 from rig.model.expectation import UNSPECIFIED, Breach, Exactly, OneOf, Permitted
 from rig.model.hypercall import Argument, Kind
@@ -48,7 +49,7 @@ HIDDEN = Breach(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """One interrupt source: the values that ibm,get-xive may show.
 

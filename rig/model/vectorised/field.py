@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rig.frozen import frozen
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -24,7 +25,7 @@ def bit(where: Bits, value: int) -> Bytes:
     return where.view(np.uint8) * np.uint8(value)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """``length`` bytes of RAM at guest-physical ``address``; they lie ``start`` bytes into the array.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from rig.frozen import frozen
 from rig.model.environment import Region
 from rig.model.logical import (
     H_LOGICAL_CACHE_LOAD,
@@ -36,7 +36,7 @@ _VALID = np.array([size in SIZES for size in range(max(SIZES) + 2)])
 INVALID_SIZE, UNALIGNED, OUTSIDE, CI_ON_RAM = (1 << bit for bit in range(4))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accesses:
     """One row a call; as :class:`rig.model.vectorised.memop.Moves`."""
 

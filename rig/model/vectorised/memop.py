@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from rig.frozen import frozen
 from rig.model import memop
 from rig.model.environment import Region
 from rig.model.vectorised.field import ELSEWHERE, I64, U64, Bits, Bytes, Field, bit
@@ -32,7 +32,7 @@ COUNT_ZERO, INVALID_ESIZE, ESIZE_31_UP, MISALIGNED, OP_OVER_1, COUNT_OVER, OUTSI
 FAULTS = INVALID_ESIZE | MISALIGNED | OP_OVER_1 | COUNT_OVER
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Moves:
     """One row a call.  ``situation`` has the bits of what matters to its verdict."""
 

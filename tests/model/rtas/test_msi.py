@@ -195,7 +195,7 @@ def test_an_absent_function_is_a_bad_parameter(model: Model, calls) -> None:
 
 
 def test_a_function_that_was_plugged_may_have_anything(model: Model, calls) -> None:
-    model.state.of(Connectors).by_index[1] = Connector(1, "C248", "28", occupied=True)
+    model.state.of(Connectors).devices["it"] = (Connector(1, "C248", "28", occupied=True),)
     assert "function-unknown" in calls.facts(model, ABSENT, MSIX, 1)
     for status in (0, -3):
         assert calls.change(model, ABSENT, MSIX, 1, status, 1, 2, 2) == []

@@ -195,7 +195,9 @@ def test_where_a_bus_may_be_anything_may_be_read(model: Model, config, prepare) 
 
 def plug(model: Model, name: str, *, cold: bool = False, isolated: bool = False, index: int = 1) -> Connector:
     connector = Connector(index, name, "28", occupied=True, isolated=isolated, cold=cold)
-    model.state.of(Connectors).by_index[index] = connector
+    connectors = model.state.of(Connectors)
+    connectors.by_index[index] = connector
+    connectors.devices["it"] = (connector,)
     return connector
 
 
