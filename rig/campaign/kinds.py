@@ -43,7 +43,7 @@ _NAMED: Mapping[Kind, tuple[int, ...]] = {
     Kind.CHARACTER: (0, 10, 65, 127, 255),
 }
 #: kinds whose values are taken mostly as the machine or the contract names them
-_ADDRESSES = frozenset({Kind.ADDRESS, Kind.ADDRESS_HIGH})
+ADDRESSES = frozenset({Kind.ADDRESS, Kind.ADDRESS_HIGH})
 
 
 @frozen
@@ -72,7 +72,7 @@ class Vocabulary:
 
     def draw(self, rng: random.Random, kind: Kind, bits: int, own: Sequence[int]) -> int:
         """A value of ``bits`` bits; addresses are mostly in or next to ``own``, the caller's memory."""
-        if kind in _ADDRESSES:
+        if kind in ADDRESSES:
             return self._address(rng, bits, own)
         named = self.named[kind]
         if named and rng.random() < 0.8:
@@ -137,4 +137,4 @@ def _look(node: Node, found: Mapping[Kind, set[int]]) -> None:
         found[Kind.LIOBN].update(node.cells("ibm,my-dma-window")[:1])
 
 
-__all__ = ["BUFFER", "POOL", "Vocabulary", "edge"]
+__all__ = ["ADDRESSES", "BUFFER", "POOL", "Vocabulary", "edge"]

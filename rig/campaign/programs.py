@@ -10,11 +10,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
-from rig.campaign.kinds import BUFFER, POOL, Vocabulary, edge
+from rig.campaign.kinds import ADDRESSES, BUFFER, POOL, Vocabulary, edge
 from rig.frozen import frozen
 from rig.model.dispatch import Registry
-from rig.model.environment import Environment
+from rig.model.environment import Environment, Region
 from rig.model.hypercall import Argument, Hypercall, Kind
 from rig.model.rtas.families import SERVICES
 from rig.model.rtas.service import Service
@@ -22,15 +23,21 @@ from rig.model.update_dt import H_UPDATE_DT
 from rig.model.vof import H_VOF_CLIENT
 from rig.program import H_RTAS, Call, Host, Ref, Rtas, Seed, Step, Value
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsLenAndGetItem
+
 #: calls of one chunk at most
 CHUNK = 1024
 #: parameter blocks stand this far apart: block, and canaries around it
 STRIDE = 0x400
 BLOCKS = 0x0090_0000
 #: memory that the calls of a program share
-SHARED = 0x00A0_0000
-#: buffers of their own for the calls of a chunk
+SHARED = 0x00F0_0000
+#: buffers of their own for the calls of a chunk, each with room behind it for calls that go on past its end
 BUFFERS = 0x0100_0000
+APART = 2 * BUFFER
+#: as far as most chunks need them
+MOSTLY = Region(BUFFERS, CHUNK // 6 * APART)
 
 #: services after which the machine stands still or is reset, wherever they come: only a program's last call
 FINAL = frozenset({"power-off", "system-reboot", "ibm,os-term", "ibm,suspend-me", "stop-self"})
@@ -75,19 +82,29 @@ class Shares:
     ``shared`` is the share of addresses in memory that calls have in common.
     """
 
-    alone: float = 0.001
-    hypercalls: float = 0.08
-    odd_shape: float = 0.04
+    alone: float = 0.0006
+    hypercalls: float = 0.05
+    odd_shape: float = 0.02
     odd_block: float = 0.002
     unknown: float = 0.01
     returned: float = 0.3
     shared: float = 0.002
-    host: float = 0.0003
+    host: float = 0.0002
     final: float = 0.25
 
 
 #: what a campaign has unless told otherwise
 USUAL = Shares()
+
+
+T = TypeVar("T")
+
+
+class _Random(random.Random):
+    """With a choice in half the time, as even as a float is fine."""
+
+    def choice(self, seq: SupportsLenAndGetItem[T]) -> T:
+        return seq[int(self.random() * len(seq))]
 
 
 @dataclass(slots=True)
@@ -99,6 +116,8 @@ class _Making:
     known: dict[Kind, list[Ref]] = field(default_factory=dict)
     fresh: list[tuple[Kind, Ref]] = field(default_factory=list)
     count: int = 0
+    #: buffers that calls of the chunk have
+    buffers: int = 0
 
 
 class Programs:
@@ -135,11 +154,12 @@ class Programs:
 
     def chunks(self, number: int, calls: int, deferred: Iterable[Step] = ()) -> Iterator[tuple[Step, ...]]:
         """Program ``number``, cut to ``calls`` calls; ``deferred`` ones come before that which ends it."""
-        making = _Making(random.Random(f"{self._seed}/{number}"))
+        making = _Making(_Random(f"{self._seed}/{number}"))
         yield (Seed(SHARED, making.rng.randbytes(POOL)),)
         ends = bool(self._final) and making.rng.random() < self._shares.final
         rest = calls - ends
         while making.count < rest:
+            making.buffers = 0
             together: list[Step] = []
             alone: list[Step] = []
             for slot in range(min(CHUNK, rest - making.count)):
@@ -153,7 +173,8 @@ class Programs:
             for kind, reference in making.fresh:
                 making.known.setdefault(kind, []).append(reference)
             making.fresh.clear()
-        yield from ((step,) for step in deferred)
+        if last := tuple(deferred):
+            yield last
         if ends:
             yield (self._rtas(making, making.rng.choice(self._final), 0),)
 
@@ -162,7 +183,7 @@ class Programs:
         rng, shares = making.rng, self._shares
         roll = rng.random()
         if self._hypercalls and roll < shares.hypercalls:
-            return self._hypercall(making, rng.choice(self._hypercalls), slot)
+            return self._hypercall(making, rng.choice(self._hypercalls))
         if roll < shares.hypercalls + shares.unknown:
             return self._unknown(making, slot)
         return self._rtas(making, rng.choice(self._services), slot)
@@ -174,13 +195,13 @@ class Programs:
             return rng.choice(HOST)
         chosen = rng.choice(self._alone)
         if isinstance(chosen, Hypercall):
-            return self._hypercall(making, chosen, slot)
+            return self._hypercall(making, chosen)
         return self._rtas(making, chosen, slot)
 
     def _rtas(self, making: _Making, service: Service, slot: int) -> Rtas:
         rng = making.rng
         nargs, nret = service.shapes[0] if rng.random() < 0.9 else rng.choice(service.shapes)
-        args = self._arguments(making, service.arguments[:nargs], 32, slot)
+        args = self._arguments(making, service.arguments[:nargs], 32)
         block = BLOCKS + slot * STRIDE
         announced: int | None = None
         stateless = service.name in STATELESS
@@ -211,15 +232,16 @@ class Programs:
         args = tuple(edge(rng, 32) for _ in range(rng.randrange(4)))
         return Rtas(token, args, rng.randrange(4), block=BLOCKS + slot * STRIDE)
 
-    def _hypercall(self, making: _Making, hypercall: Hypercall, slot: int) -> Call:
-        return Call(hypercall.opcode, self._arguments(making, hypercall.arguments, 64, slot))
+    def _hypercall(self, making: _Making, hypercall: Hypercall) -> Call:
+        return Call(hypercall.opcode, self._arguments(making, hypercall.arguments, 64))
 
-    def _arguments(
-        self, making: _Making, arguments: Sequence[Argument], bits: int, slot: int
-    ) -> tuple[Value, ...]:
-        rng, own = making.rng, self._own(making.rng, slot)
+    def _arguments(self, making: _Making, arguments: Sequence[Argument], bits: int) -> tuple[Value, ...]:
+        rng = making.rng
+        own: tuple[int, ...] = ()
         values: list[Value] = []
         for argument in arguments:
+            if not own and argument.kind in ADDRESSES:
+                own = self._own(making)
             known = making.known.get(argument.kind)
             if known and rng.random() < self._shares.returned:
                 values.append(rng.choice(known[-8:]))
@@ -227,11 +249,12 @@ class Programs:
                 values.append(self._vocabulary.draw(rng, argument.kind, bits, own))
         return tuple(values)
 
-    def _own(self, rng: random.Random, slot: int) -> tuple[int, ...]:
+    def _own(self, making: _Making) -> tuple[int, ...]:
         """Addresses for a call: mostly its own buffer, now and then memory that others use too."""
-        if rng.random() < self._shares.shared:
-            return (SHARED + rng.randrange(POOL) & ~7,)
-        return (BUFFERS + slot * BUFFER,)
+        if making.rng.random() < self._shares.shared:
+            return (SHARED + making.rng.randrange(POOL) & ~7,)
+        making.buffers += 1
+        return (BUFFERS + (making.buffers - 1) * APART,)
 
 
 __all__ = ["USUAL", "Programs", "Shares"]

@@ -12,10 +12,13 @@ MAX_FOOTPRINT = 1 << 16
 
 def granules(footprint: Sequence[tuple[int, int]] | None) -> set[int] | None:
     """The granules of (address, length) ranges; ``None`` when the call must run alone."""
-    if footprint is None or sum(length for _, length in footprint) > MAX_FOOTPRINT:
+    if footprint is None:
         return None
-    return {
-        granule
-        for start, length in footprint
-        for granule in range(start // GRANULE, (start + max(1, length) - 1) // GRANULE + 1)
-    }
+    found: set[int] = set()
+    total = 0
+    for start, length in footprint:
+        total += length
+        if total > MAX_FOOTPRINT:
+            return None
+        found.update(range(start // GRANULE, (start + max(1, length) - 1) // GRANULE + 1))
+    return found

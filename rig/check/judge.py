@@ -45,8 +45,8 @@ from rig.target import Target
 
 #: mailbox and batch area: the rig's own, changed by every batch (images/PROTOCOL.md)
 RIG_OWNED = ((0x8000, 0x9000), (0x1_0000, 0x80_0000))
-#: at most so many calls in one batch
-MAX_BATCH = 1024
+#: at most so many calls in one batch; the agent has room for 1,968
+MAX_BATCH = 1920
 #: a step's violations are kept with their registers for so many steps
 MAX_BROKEN = 32
 

@@ -8,8 +8,8 @@ from rig.frozen import frozen
 from rig.target import GuestMemory
 
 #: bytes compared at once: larger buffers go back to the system each time, and to get them again takes longer
-#: than all the rest
-CHUNK = 1 << 17
+#: than all the rest; a page of the model's memory
+CHUNK = 1 << 16
 #: bytes that :class:`Standing` reads at once
 PAGE = 1 << 14
 #: holes are not looked for in ranges of at most so many bytes, which must be RAM

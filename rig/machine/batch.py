@@ -118,6 +118,7 @@ class Outcomes:
         )
         self._batch, self._records, self._size = batch, records, size
         self._carried, self._codec = carried, codec
+        self._hidden = RECORD_ONLY.difference(carried, OWN)
 
     @property
     def endian(self) -> Endian:
@@ -131,13 +132,14 @@ class Outcomes:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> Outcome:
-        index = range(len(self))[index]
+        if not 0 <= index < self.done:
+            index = range(len(self))[index]
         if index == self.done:  # the call after the last record is the one that did not come back
             return replace(self.last, before=self._batch.before(index, self._codec))
         before, after = self._before(index), self._after(index)
-        if index == self._batch.count - 1:  # what came after all of them had returned is the last one's
+        if index == len(self._batch.vectors) - 1:  # what came after all had returned is the last one's
             return replace(self.last, registers=after, before=before)
-        return Outcome(registers=after, before=before, clock=self.last.clock)
+        return Outcome("returned", after, before, clock=self.last.clock)
 
     def carried(self, index: int) -> dict[str, int]:
         """The registers that no vector loads, as they stood before the call with that index."""
@@ -151,8 +153,7 @@ class Outcomes:
 
     def _before(self, index: int) -> Mapping[str, int]:
         if "rows" in self.__dict__:
-            hidden = RECORD_ONLY.difference(self._carried, OWN)
-            return Record(self.rows[0][index].tobytes(), self.endian, hidden)
+            return Record(self.rows[0][index].tobytes(), self.endian, self._hidden)
         before = self._batch.before(index, self._codec)
         if not isinstance(before, Record):
             return before

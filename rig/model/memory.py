@@ -44,7 +44,7 @@ class Memory:
         """``length`` bytes at ``address``; raises :class:`ValueError` outside RAM."""
         number, at = divmod(address, PAGE)
         if self._whole and at + length <= PAGE and (known := self._pages.get(number)) is not None:
-            return bytes(known[at : at + length])
+            return bytes(memoryview(known)[at : at + length])
         self._check(address, length)
         return b"".join(
             memoryview(self._pages.get(page, ZEROS))[offset : offset + size]

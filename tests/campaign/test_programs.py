@@ -58,7 +58,7 @@ def test_seed_and_number_fix_a_program_whatever_was_made_before() -> None:
 
 
 def test_every_service_is_called_in_time() -> None:
-    called = {step.service for n in range(60) for step in program(n, calls=300) if isinstance(step, Rtas)}
+    called = {step.service for n in range(60) for step in program(n, calls=600) if isinstance(step, Rtas)}
     assert called >= set(SERVICES)
 
 

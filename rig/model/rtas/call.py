@@ -188,6 +188,8 @@ def reach(service: Service, block: Block, request: Request) -> Footprint:
     if buffers is None:
         return None
     own = (block.address, HEADER + 4 * (block.nargs + max(block.nret, 1 + len(service.results))))
+    if not buffers:
+        return (own,)
     return (own, *(part for buffer in buffers for part in ram_of(request.state, *buffer)))
 
 

@@ -20,7 +20,8 @@ class Assignment:
     """The message-signalled interrupts of one function.
 
     ``count`` is ``None`` when nobody knows, ``kind`` is 0 then or when ``count`` is.  ``numbers`` are the
-    source numbers seen so far.  ``before`` is what there was before a request that was granted in part.
+    source numbers seen so far.  ``before`` is what there was before the requests that were granted in part,
+    one after the other.
     """
 
     count: int | None

@@ -168,7 +168,7 @@ def _done(
             shown = cells[3] if request.nret > 3 else then.kind
             after = Assignment(cells[1], shown if cells[1] else 0)
             if wanted != DEFAULT and 0 < cells[1] < asked:
-                after.before = target.now
+                after.before = target.now.before or target.now
         target.interrupts.assignments[function] = after
 
     typed = Unspecified(kind.canonical) if final.permits(0) else kind
@@ -216,6 +216,7 @@ def _query(request: Request) -> tuple[Reply, ...]:
         replies += refuse(TABLE)
         if not any(reply.status == HARDWARE_ERROR for reply in replies):
             replies += (Reply(HARDWARE_ERROR, rule=TABLE, breach=REGISTER),)
+        replies += (Reply(SUCCESS, (Unspecified(), Exactly(EDGE)), TABLE, breach=REGISTER),)
     return replies
 
 

@@ -209,6 +209,7 @@ def test_a_register_is_the_callers_fault(model: Model, calls) -> None:
     assert calls.change(model, NET + 4, MSIX, 1, -3) == []
     assert calls.change(model, NET + 4, MSIX, 1, -1) == ["rtas.msi-register"]
     assert calls.query(model, NET + 4, 0, -3) == []
+    assert calls.query(model, NET + 4, 5, 0, 0x1307, 1) == ["rtas.msi-register"]
     assert calls.query(model, NET, 0, 0, LSI, 0) == []
     # one that is taken leaves open what it has changed
     assert calls.change(model, NET + 4, MSIX, 1, 0, 1, 2, 2) == []
@@ -288,6 +289,12 @@ def test_what_was_granted_in_part_and_is_not_there_cannot_be_freed(model: Model,
     calls.change(model, NET, MSIX, 1, 0, 1, 2, 2)
     assert calls.change(model, NET, MSIX, 9, 0, 3, 2, 2) == []
     assert "status" in calls.change(model, NET, MSIX, 0, -1)
+
+
+def test_what_was_granted_in_part_twice_is_doubted_from_the_first_time_on(model: Model, calls) -> None:
+    for _ in range(2):
+        calls.change(model, NET, MSIX, 9, 0, 3, 2, 2)
+    assert calls.change(model, NET, MSIX, 0, -1) == ["rtas.msi-not-allocated"]
 
 
 def test_what_was_granted_in_full_is_not_doubted(model: Model, calls) -> None:
