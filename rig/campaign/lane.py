@@ -3,8 +3,8 @@
 To make all of an expectation takes several times as long as to see that a reply fits.  A call is *plain* when
 its parameter block is aligned, alone in its slot and of a shape that the service has, and when it is known
 what else the call may touch.  It passes when one of its replies fits to the byte and nothing around it
-changed, which is when :class:`~rig.check.judge.Judge` finds nothing either, or the breach of that reply.  All
-else is judged by that.
+changed, which is when :class:`~rig.check.judge.Judge` finds nothing either; or with the breach of that reply
+and what does not hold between its outputs, as that would have it.  All else is judged by that.
 
 The calls of a chunk do not refer to each other: those that cannot share a batch come after those that can,
 and those that are known to end QEMU at the end of the program.
@@ -13,6 +13,7 @@ and those that are known to end QEMU at the end of the program.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -28,7 +29,7 @@ from rig.check.violation import Reporter
 from rig.machine.machine import Machine
 from rig.machine.registers import doubleword
 from rig.model.environment import Environment, Region
-from rig.model.expectation import Case, Cell, Exactly
+from rig.model.expectation import Case, Cell, Exactly, Relation
 from rig.model.hypercall import H_SUCCESS, Footprint
 from rig.model.model import Model
 from rig.model.rtas.call import Block, Tokens, described, reach
@@ -287,23 +288,35 @@ class Lane(Judge):
         ):
             return None
         status, *outputs = _cells(nret).unpack_from(slots, at)
-        broken: Reply | None = None
+        best: Reply | None = None
+        least = (sys.maxsize, False)
         for reply in plain.service.replies(plain.request):
             if reply.ending != "returned":
                 continue
             if reply.events or reply.console:
                 return None
-            if reply.status & MASK32 != status or not self._fits(reply, outputs, outcome):
+            if reply.status & MASK32 != status or not self._fits(reply, outputs):
                 continue
             left = at + 4 * (1 + len(reply.outputs))
             if not reply.status and slots[left:after] != self._slots[left:after]:
                 return None
-            if reply.breach is None:
-                return reply
-            broken = broken or reply
-        return broken
+            misfit = (len(self._broken(reply, outcome)), reply.breach is not None)
+            if misfit < least:
+                best, least = reply, misfit
+            if not any(misfit):
+                break
+        return best
 
-    def _fits(self, reply: Reply, outputs: Sequence[int], outcome: Callable[[], Outcome]) -> bool:
+    def _broken(self, reply: Reply, outcome: Callable[[], Outcome]) -> list[tuple[Relation, str]]:
+        """The relations that do not hold, and why."""
+        if not reply.relations:
+            return []
+        observed = self._comparison.observed
+        held = ((relation, relation.holds(outcome(), observed)) for relation in reply.relations)
+        return [(relation, wrong) for relation, wrong in held if wrong is not None]
+
+    def _fits(self, reply: Reply, outputs: Sequence[int]) -> bool:
+        """Whether outputs and buffers are what the reply says."""
         observed = self._comparison.observed
         for permitted, value in zip(reply.outputs, outputs, strict=False):
             if not permitted.permits(value):
@@ -311,20 +324,18 @@ class Lane(Judge):
         for cell in reply.cells:
             if not cell.permitted.permits(int.from_bytes(observed.read(cell.address, cell.width), "big")):
                 return False
-        for write in reply.writes:
-            if observed.read(write.address, len(write.data)) != write.data:
-                return False
-        return not reply.relations or all(
-            relation.holds(outcome(), observed) is None for relation in reply.relations
+        return not reply.writes or all(
+            observed.read(write.address, len(write.data)) == write.data for write in reply.writes
         )
 
     def _pass(self, plain: Plain, reply: Reply, slots: bytes, outcome: Callable[[], Outcome]) -> list[Judged]:
-        """Let the model go where a reply leads; the step with its breach, if it is one."""
+        """Let the model go where a reply leads; the step with what is wrong with it, if anything is."""
         judged: list[Judged] = []
-        if reply.breach is None:
+        broken = self._broken(reply, outcome)
+        if reply.breach is None and not broken:
             self._passed.append((plain, reply))
         else:
-            judged.append(_described(plain, reply, outcome()))
+            judged.append(_described(plain, reply, outcome(), broken))
         memory, observed, block = self.model.memory, self._comparison.observed, plain.block
         at = block.rets - SLOTS.start
         memory.write(block.rets, slots[at : at + 4 * block.nret])
@@ -357,13 +368,17 @@ def _cells(count: int) -> struct.Struct:
     return struct.Struct(f">{count}I")
 
 
-def _described(plain: Plain, reply: Reply, outcome: Outcome) -> Judged:
-    """A call that passed, as the judge would have it, with the breach of its reply."""
+def _described(
+    plain: Plain, reply: Reply, outcome: Outcome, broken: Sequence[tuple[Relation, str]] = ()
+) -> Judged:
+    """A call that passed, as the judge would have it, with the breach of its reply and what does not hold."""
     expectation = described(plain.service, plain.block, plain.request)
     status = Cell(plain.block.rets, 4, Exactly(reply.status & MASK32), "status")
     report = Reporter(expectation, plain.index)
     if reply.breach:
         report.add(reply.breach.check, reply.breach.text, rule=reply.breach.rule)
+    for relation, wrong in broken:
+        report.add(relation.check, wrong, rule=relation.rule)
     case = Case(f"status {reply.status}", cells=(status,), breach=reply.breach)
     return Judged(plain.index, plain.call, outcome, expectation, case, report.violations)
 

@@ -188,7 +188,8 @@ def undisturbed(before: Rows, after: Rows, endian: Endian) -> NDArray[np.bool_]:
     import numpy as np
 
     kept = np.frombuffer(_preserved(endian), np.uint64)
-    changed: Rows = (before.view(np.uint64) ^ after.view(np.uint64)) & kept
+    changed: Rows = before.view(np.uint64) ^ after.view(np.uint64)
+    changed &= kept
     return np.logical_not(changed.any(axis=1))
 
 

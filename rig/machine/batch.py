@@ -119,6 +119,8 @@ class Outcomes:
         self._batch, self._records, self._size = batch, records, size
         self._carried, self._codec = carried, codec
         self._hidden = RECORD_ONLY.difference(carried, OWN)
+        #: the outcome decoded last, and its index
+        self._latest: tuple[int, Outcome] | None = None
 
     @property
     def endian(self) -> Endian:
@@ -132,6 +134,12 @@ class Outcomes:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> Outcome:
+        if self._latest is not None and self._latest[0] == index:
+            return self._latest[1]
+        self._latest = index, self._decoded(index)
+        return self._latest[1]
+
+    def _decoded(self, index: int) -> Outcome:
         if not 0 <= index < self.done:
             index = range(len(self))[index]
         if index == self.done:  # the call after the last record is the one that did not come back

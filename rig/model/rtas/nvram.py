@@ -6,7 +6,6 @@ What it holds at first is not specified: the model knows a byte once it was stor
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import groupby
 
 from rig.model.environment import Environment
 from rig.model.expectation import Between, Breach, Exactly, Relation, Scratch, Write
@@ -134,13 +133,17 @@ def _shown(
     """A fetched range: bytes that are known, and bytes that may be anything."""
     writes: list[Write] = []
     scratch: list[Scratch] = []
-    for known, run in groupby(range(index, index + length), contents.known.__getitem__):
-        places = list(run)
-        start = address + places[0] - index
+    at, end = index, index + length
+    while at < end:
+        known = contents.known[at]
+        stop = contents.known.find(0 if known else 1, at, end)
+        stop = end if stop < 0 else stop
+        start = address + at - index
         if known:
-            writes.append(Write(start, bytes(contents.data[places[0] : places[-1] + 1]), VISIBLE))
+            writes.append(Write(start, bytes(contents.data[at:stop]), VISIBLE))
         else:
-            scratch.append(Scratch(start, len(places), buffer.NAMED))
+            scratch.append(Scratch(start, stop - at, buffer.NAMED))
+        at = stop
     return tuple(writes), tuple(scratch)
 
 
