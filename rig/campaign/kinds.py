@@ -83,7 +83,7 @@ class Vocabulary:
             value = edge(rng, bits)
         if kind is Kind.COUNT and (value <= MAX_COUNT or rng.random() < 0.9):
             value %= 4096  # so that no legal call takes long, and few invalid ones must run alone
-        if kind is Kind.LENGTH and value >= BUFFER and rng.random() < 0.97:
+        if kind is Kind.LENGTH and value >= BUFFER and rng.random() < 0.99:
             value %= BUFFER  # a call with a longer one must run alone
         return value % (1 << bits)
 

@@ -20,7 +20,7 @@ from functools import cache, partial
 from types import MappingProxyType
 
 from rig.campaign.programs import BLOCKS, CHUNK, MOSTLY, STRIDE
-from rig.check.compare import undisturbed
+from rig.check.compare import preserved
 from rig.check.deviations import Match
 from rig.check.granules import granules
 from rig.check.judge import MAX_BATCH, Judge, Judged, Pending
@@ -48,13 +48,14 @@ RETURNED = Outcome()
 
 @dataclass(slots=True)
 class Plain(Pending):
-    """A plain call; ``slot`` is the offset of its slot in :data:`SLOTS`."""
+    """A plain call; ``slot`` and ``at`` are offsets in :data:`SLOTS`, of its slot and its outputs."""
 
     service: Service
     block: Block
     request: Request
     footprint: Footprint
     slot: int
+    at: int
 
 
 @dataclass(slots=True)
@@ -207,7 +208,8 @@ class Lane(Judge):
         request = Request(args, nargs, nret, held.rets, self.model.state)
         call = Call(H_RTAS, (block,), step.name)
         touched = reach(service, held, request)
-        return Plain(0, step, call, outcomes, position, service, held, request, touched, slot)
+        at = held.rets - SLOTS.start
+        return Plain(0, step, call, outcomes, position, service, held, request, touched, slot, at)
 
     def _other(self, step: Call | Rtas, outcomes: list[Outcome], position: int) -> Other:
         *seeds, call = resolve_step(step, self.names, self.model.state.environment)
@@ -251,9 +253,8 @@ class Lane(Judge):
         outcomes = self.machine.batch([pending.call for pending in batch])
         self._comparison.observed.forget()
         slots = self.machine.memory.read(SLOTS.start, SLOTS.length)
-        before, after = outcomes.rows
-        kept = undisturbed(before, after, outcomes.endian) & (after[:, doubleword("r3")] == H_SUCCESS)
-        passes = kept.tolist()
+        succeeded = outcomes.rows[:, doubleword("r3")] == H_SUCCESS
+        passes = (succeeded & ~outcomes.disturbed(preserved(outcomes.endian))).tolist()
         self.model.state.caller = 0
         judged: list[Judged] = []
         settled = 0
@@ -279,7 +280,7 @@ class Lane(Judge):
 
     def _reply(self, plain: Plain, slots: bytes, outcome: Callable[[], Outcome]) -> Reply | None:
         """The reply that the judge would choose, when it fits to the byte and nothing around it changed."""
-        at, end = plain.block.rets - SLOTS.start, plain.slot + STRIDE
+        at, end = plain.at, plain.slot + STRIDE
         nret = plain.block.nret
         after = at + 4 * nret
         if (
@@ -337,8 +338,8 @@ class Lane(Judge):
         else:
             judged.append(_described(plain, reply, outcome(), broken))
         memory, observed, block = self.model.memory, self._comparison.observed, plain.block
-        at = block.rets - SLOTS.start
-        memory.write(block.rets, slots[at : at + 4 * block.nret])
+        at = plain.at
+        memory.write(at + SLOTS.start, slots[at : at + 4 * block.nret])
         for write in reply.writes:
             memory.write(write.address, write.data)
         for scratch in reply.scratch:

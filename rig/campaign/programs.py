@@ -82,7 +82,7 @@ class Shares:
     ``shared`` is the share of addresses in memory that calls have in common.
     """
 
-    alone: float = 0.0006
+    alone: float = 0.0005
     hypercalls: float = 0.05
     odd_shape: float = 0.02
     odd_block: float = 0.002

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cache
-from typing import TYPE_CHECKING
 
 from rig.check.memory_diff import Difference, Standing, adopt, differences, unequal
 from rig.check.violation import Reporter, Violation
@@ -18,12 +17,6 @@ from rig.machine.registers import ALL, FULL_SIZE, MASK64, Endian, Record, put
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.program import Event, Outcome
 from rig.target import GuestMemory
-
-if TYPE_CHECKING:  # few need it
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from rig.machine.batch import Rows
 
 #: at most so many runs of wrong bytes are reported one by one
 MAX_RUNS = 16
@@ -183,19 +176,9 @@ def _registers(case: Case, outcome: Outcome, report: Reporter) -> None:
             )
 
 
-def undisturbed(before: Rows, after: Rows, endian: Endian) -> NDArray[np.bool_]:
-    """Which calls left all registers that a hypercall preserves as they were, by rows of full records."""
-    import numpy as np
-
-    kept = np.frombuffer(_preserved(endian), np.uint64)
-    changed: Rows = before.view(np.uint64) ^ after.view(np.uint64)
-    changed &= kept
-    return np.logical_not(changed.any(axis=1))
-
-
 @cache
-def _preserved(endian: Endian) -> bytes:
-    """A record of ones where a call must leave everything as it is."""
+def preserved(endian: Endian) -> bytes:
+    """A record of ones where a hypercall must leave everything as it is."""
     data = bytearray(FULL_SIZE)
     for name in ALL:
         ones = MASK64 << 64 | MASK64 if name.startswith("vs") else MASK64

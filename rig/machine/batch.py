@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rig.frozen import frozen
@@ -42,6 +41,8 @@ class Batch:
     routine: int = 0
     #: address of the first vector
     at: int = agent.BATCH
+    #: whether the vectors differ in opcodes and arguments only
+    uniform: bool = False
 
     @classmethod
     def of(
@@ -60,7 +61,8 @@ class Batch:
         cpu, msr, routine = kind(parts[0], translation)
         if routine and not full:
             raise ValueError("a call in another state than the agent's needs a full record")
-        return cls(tuple(codec.vector(part, full) for part in parts), full, cpu, msr, routine, at)
+        uniform = not any(part.registers for part in parts)
+        return cls(tuple([codec.vector(part, full) for part in parts]), full, cpu, msr, routine, at, uniform)
 
     @property
     def count(self) -> int:
@@ -118,7 +120,6 @@ class Outcomes:
         )
         self._batch, self._records, self._size = batch, records, size
         self._carried, self._codec = carried, codec
-        self._hidden = RECORD_ONLY.difference(carried, OWN)
         #: the outcome decoded last, and its index
         self._latest: tuple[int, Outcome] | None = None
 
@@ -160,8 +161,6 @@ class Outcomes:
         return held
 
     def _before(self, index: int) -> Mapping[str, int]:
-        if "rows" in self.__dict__:
-            return Record(self.rows[0][index].tobytes(), self.endian, self._hidden)
         before = self._batch.before(index, self._codec)
         if not isinstance(before, Record):
             return before
@@ -170,30 +169,47 @@ class Outcomes:
             held["msr"] |= self._batch.msr
         return before.having(held | self._own(index))
 
-    @cached_property
-    def rows(self) -> tuple[Rows, Rows]:
-        """Registers before and after each of the calls that came back, of full records.
-
-        Before and after are alike where nobody knows what a register held.
-        """
+    @property
+    def rows(self) -> Rows:
+        """What each of the calls that came back left in registers, of full records."""
         import numpy as np
 
         shape = (self.done, self._size // 8)
         words = np.dtype(">u8" if self._codec.endian == "big" else "<u8")
-        after = np.frombuffer(self._records, words, self.done * shape[1]).reshape(shape)
-        before = np.frombuffer(b"".join(self._batch.vectors[: self.done]), words).reshape(shape).copy()
+        return np.frombuffer(self._records, words, self.done * shape[1]).reshape(shape)
+
+    def disturbed(self, preserved: bytes) -> NDArray[np.bool_]:
+        """Which of the calls that came back changed a bit that is 1 in ``preserved``, of full records.
+
+        Those do not count of which nobody knows what they were.
+        """
+        import numpy as np
+
+        after, vectors = self.rows, self._batch.vectors[: 1 if self._batch.uniform else self.done]
+        before = np.frombuffer(b"".join(vectors), after.dtype).reshape(len(vectors), after.shape[1])
+        changed = after.view(np.uint64) ^ before.view(np.uint64)
         for name in RECORD_ONLY:
-            before[:, doubleword(name)] = after[:, doubleword(name)]
-        for name, value in self._carried.items() if self.done else ():
-            before[1:, doubleword(name)] = after[:-1, doubleword(name)]
-            before[0, doubleword(name)] = value
-        if "msr" in self._carried:
-            before[1:, doubleword("msr")] &= np.uint64(MASK64 & ~self._batch.msr)
-            before[:, doubleword("msr")] |= np.uint64(self._batch.msr)
-        for name, value in self._own(0).items():
-            before[:, doubleword(name)] = value
-        before[:, doubleword("sprg1")] += np.arange(self.done, dtype=np.uint64) * np.uint64(self._size)
-        return before, after
+            column = doubleword(name)
+            changed[:, column] = (after[:, column] ^ self._stood(name, after[:, column])).view(np.uint64)
+        changed &= np.frombuffer(preserved, np.uint64)
+        disturbed: NDArray[np.bool_] = np.logical_or.reduce(changed, axis=1)
+        return disturbed
+
+    def _stood(self, name: str, after: Rows) -> Rows:
+        """What a register that no vector loads held before each of the calls."""
+        import numpy as np
+
+        before = after.copy()
+        if name in self._carried and self.done:
+            before[1:] = after[:-1]
+            before[0] = self._carried[name]
+            if name == "msr":
+                before[1:] &= np.uint64(MASK64 & ~self._batch.msr)
+                before |= np.uint64(self._batch.msr)
+        elif name in OWN:
+            step = self._own(1)[name] - (first := self._own(0)[name])
+            before[:] = first + step * np.arange(self.done, dtype=np.uint64)
+        return before
 
     def _own(self, index: int) -> dict[str, int]:
         """The registers in which the agent keeps its own."""
