@@ -292,11 +292,11 @@ class Lane(Judge):
         best: Reply | None = None
         least = (sys.maxsize, False)
         for reply in plain.service.replies(plain.request):
-            if reply.ending != "returned":
+            if reply.status & MASK32 != status or reply.ending != "returned":
                 continue
             if reply.events or reply.console:
                 return None
-            if reply.status & MASK32 != status or not self._fits(reply, outputs):
+            if not self._fits(reply, outputs):
                 continue
             left = at + 4 * (1 + len(reply.outputs))
             if not reply.status and slots[left:after] != self._slots[left:after]:

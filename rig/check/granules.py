@@ -14,6 +14,10 @@ def granules(footprint: Sequence[tuple[int, int]] | None) -> set[int] | None:
     """The granules of (address, length) ranges; ``None`` when the call must run alone."""
     if footprint is None:
         return None
+    if len(footprint) == 1:  # most have a parameter block only, and that in one granule
+        ((start, length),) = footprint
+        if (granule := start // GRANULE) == (start + max(1, length) - 1) // GRANULE:
+            return {granule}
     found: set[int] = set()
     total = 0
     for start, length in footprint:
