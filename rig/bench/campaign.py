@@ -32,7 +32,7 @@ def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Rati
         verified = 0.0
         for mix in (DEFAULT, SMALLEST):
             with closing(Stream(build, SEED, mix)) as stream:
-                reader = _Reader(stream, mix)
+                reader = Reader(stream, mix)
                 reader.verified()  # every kind of call is looked at once
                 pairs = [(reader.raw(), reader.verified()) for _ in range(rounds)]
             raw = Measurement(f"raw calls, {mix.name} mix", index, "1/s", tuple(one for one, _ in pairs))
@@ -52,8 +52,8 @@ def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Rati
         yield Ratio("verified calls / tests that boot", index, verified * boots.median, "at least 100")
 
 
-class _Reader:
-    """The same batches, run with and without being judged."""
+class Reader:
+    """The same batches of a stream, run with and without being judged."""
 
     def __init__(self, stream: Stream, mix: Mix) -> None:
         self._stream, self._mix = stream, mix

@@ -15,13 +15,22 @@ if TYPE_CHECKING:
     from rig.machine.build import Build
 
 GROUPS = ("startup", "debugger", "hypercalls", "campaign")
+#: takes minutes
+LONG = "endurance"
 
 
 @click.command("bench")
-@click.argument("groups", nargs=-1, type=click.Choice(GROUPS))
+@click.argument("groups", nargs=-1, type=click.Choice((*GROUPS, LONG)))
 @qemu_option
 @click.option(
     "--rounds", type=click.IntRange(1), default=7, show_default=True, help="Readings of each quantity."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.1),
+    default=10,
+    show_default=True,
+    help="Length of the stream of endurance.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write JSON here.")
 @click.option(
@@ -31,12 +40,18 @@ GROUPS = ("startup", "debugger", "hypercalls", "campaign")
     help="Also write a page of charts.",
 )
 def command(
-    groups: tuple[str, ...], qemus: tuple[str, ...], rounds: int, json_file: Path | None, folder: Path | None
+    groups: tuple[str, ...],
+    qemus: tuple[str, ...],
+    rounds: int,
+    minutes: float,
+    json_file: Path | None,
+    folder: Path | None,
 ) -> None:
-    """Measure GROUPS (all without any) on each build: medians, spread, and ratios of one run.
+    """Measure GROUPS (all but endurance without any) on each build: medians, spread, and ratios of one run.
 
     startup and debugger: what the rig itself costs; hypercalls: what calls cost in the guest, by build, and
-    the frame buffer of the founding patch; campaign: what judging costs a stream.
+    the frame buffer of the founding patch; campaign: what judging costs a stream, and RTAS programs;
+    endurance: whether a stream is as fast in its last minute as in its first, and its memory flat.
     """
     from rig.bench import page
     from rig.bench.measurement import Ratio
@@ -54,7 +69,7 @@ def command(
     measurements: list[dict[str, object]] = []
     ratios: list[dict[str, object]] = []
     try:
-        for one in _measure(groups or GROUPS, builds, rounds):
+        for one in _measure(groups or GROUPS, builds, rounds, minutes):
             if isinstance(one, Ratio):
                 ratios.append(one.as_json())
                 click.echo(f"[{one.build}] {one.name:<48} {one.value:12.2f}        {one.goal}")
@@ -78,8 +93,10 @@ def command(
         click.echo(f"report: {page.write(folder, report)}")
 
 
-def _measure(groups: Sequence[str], builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Ratio]:
-    from rig.bench import campaign, debugger, hypercalls, startup
+def _measure(
+    groups: Sequence[str], builds: Sequence[Build], rounds: int, minutes: float
+) -> Iterator[Measurement | Ratio]:
+    from rig.bench import campaign, debugger, endurance, hypercalls, startup
 
     for index, build in enumerate(builds):
         if "startup" in groups:
@@ -90,3 +107,5 @@ def _measure(groups: Sequence[str], builds: Sequence[Build], rounds: int) -> Ite
         yield from hypercalls.measure(builds, rounds)
     if "campaign" in groups:
         yield from campaign.measure(builds, rounds)
+    if LONG in groups:
+        yield from endurance.measure(builds, minutes)

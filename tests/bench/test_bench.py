@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rig.bench import campaign
+from rig.bench import campaign, endurance
 from rig.bench.loop import ARENA, Loop
 from rig.bench.measurement import Measurement, Ratio, interleave
 from rig.cli import cli
@@ -61,6 +61,20 @@ def test_the_campaign_figures_come_in_pairs(build: Build, monkeypatch: pytest.Mo
         "verified calls / tests that boot",
     }
     assert all(value > 0 for value in ratios.values())
+
+
+def test_the_first_and_the_last_minute_are_compared(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "BATCHES", 2)
+    found = list(endurance.measure([build], 0.02))
+    values = {one.name: one.median for one in found if isinstance(one, Measurement)}
+    ratios = {one.name: one.value for one in found if isinstance(one, Ratio)}
+    assert len(values) == 8
+    assert set(ratios) == {
+        f"{name}, last / first minute" for name in ("verified / raw", "memory of the rig", "memory of QEMU")
+    }
+    for name, ratio in ratios.items():
+        what = name.partition(",")[0]
+        assert ratio == values[f"{what}, last minute"] / values[f"{what}, first minute"]
 
 
 def test_the_command_measures_hypercalls_of_every_build(qemu: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ choice and holds it to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from rig.model.expectation import Breach, Exactly, OneOf, Permitted, Satisfies, Unspecified
 from rig.model.hypercall import Argument, Kind
@@ -247,6 +248,9 @@ def _found(request: Request, target: Target, function: Function, vector: int) ->
     else:
         yield missing
         yield Reply(HARDWARE_ERROR, rule=NOT_ASSIGNED, breach=NO_INTERRUPT)
+        if now.before is not None and (now.before.count is None or vector < now.before.count):
+            kept = _unallocated(target.interrupts, function, now.before)
+            yield replace(kept, status=SUCCESS, outputs=(Unspecified(), OneOf((EDGE, LEVEL))))
 
 
 def _keep(request: Request, now: Assignment, vector: int) -> Callable[[Outcome], None]:
@@ -258,7 +262,7 @@ def _keep(request: Request, now: Assignment, vector: int) -> Callable[[Outcome],
 
 
 def _unallocated(interrupts: Interrupts, function: Function, before: Assignment) -> Reply:
-    """The hardware error by which a request that was granted in part turns out to have done nothing."""
+    """The status by which a request that was granted in part turns out to have done nothing."""
 
     def go_back(_: Outcome) -> None:
         interrupts.assignments[function] = before

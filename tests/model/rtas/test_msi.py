@@ -291,6 +291,16 @@ def test_what_was_granted_in_part_and_is_not_there_cannot_be_freed(model: Model,
     assert "status" in calls.change(model, NET, MSIX, 0, -1)
 
 
+def test_what_was_granted_in_part_may_have_left_more_than_it_said(model: Model, calls) -> None:
+    calls.change(model, EXPRESS, MSIX, 4, 0, 4, 2, 2)
+    assert calls.change(model, EXPRESS, MSI, 9, 0, 1, 2, 1) == []
+    assert calls.query(model, EXPRESS, 3, 1) == []
+    assert calls.query(model, EXPRESS, 3, 0, 0x1303, 1) == ["rtas.msi-not-allocated"]
+    # then there is what there was before
+    assert calls.query(model, EXPRESS, 3, 0, 0x1303, 1) == []
+    assert "status" in calls.query(model, EXPRESS, 4, 0, 0x1304, 1)
+
+
 def test_what_was_granted_in_part_twice_is_doubted_from_the_first_time_on(model: Model, calls) -> None:
     for _ in range(2):
         calls.change(model, NET, MSIX, 9, 0, 3, 2, 2)
