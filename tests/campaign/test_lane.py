@@ -193,9 +193,9 @@ def test_calls_that_are_known_to_end_qemu_are_put_off(machine: Callable[[], Mach
         lethal={"query-cpu-stopped-state": [lethal]},
         deferred=deferred,
     )
-    judgement = played(tested, [[none, *QUERY, odd, named]])
+    judgement = played(tested, [[none, *QUERY, odd, named], QUERY, deferred])
     assert deferred == [none, odd]
-    assert judgement.executed == [*QUERY, named]
+    assert judgement.executed == [*QUERY, named, *QUERY, none, odd]  # at last they are made
     assert not judgement.violations
 
 

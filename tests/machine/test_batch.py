@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rig.check.compare import CR_PRESERVED, VOLATILE, preserved
 from rig.machine import agent
 from rig.machine.batch import Batch
+from rig.machine.registers import Endian, put
 from rig.program import Call, Event, Outcome
 
 CODEC = agent.Codec("big")
@@ -24,3 +26,41 @@ def test_whatever_comes_of_a_batch_is_with_one_of_its_calls(done: int) -> None:
     assert [one.ending for one in outcomes] == ["returned"] * (len(outcomes) - 1) + ["died"]
     assert (outcomes[-1].exit_status, outcomes[-1].events) == (-11, last.events)
     assert bool(outcomes[-1].registers) == (done == len(CALLS))
+
+
+CARRIED = {"msr": 0x8000_0000_0280_2000, "srr0": 1, "srr1": 2}
+
+
+@pytest.mark.parametrize("endian", ["big", "little"])
+@pytest.mark.parametrize("registers", [{}, {"r14": 5}])
+@pytest.mark.parametrize(
+    "name", ["", "r2", "r31", "cr", "lr", "msr", "sprg0", "sprg1", "vscr", "vs0", "vs63", "r4"]
+)
+def test_a_changed_register_is_told_from_the_others(
+    endian: Endian, registers: dict[str, int], name: str
+) -> None:
+    """By all records at once as by each of them; r4 is the call's to change."""
+    codec = agent.Codec(endian)
+    calls = [Call(0xF001, (number,), registers=registers if number else {}) for number in range(3)]
+    batch = Batch.of(calls, codec)
+    records = b""
+    for number, vector in enumerate(batch.vectors):
+        data = bytearray(vector)
+        sprg1 = batch.records_at + number * agent.size(full=True)
+        for held, value in (CARRIED | {"sprg0": agent.MAILBOX, "sprg1": sprg1}).items():
+            put(data, held, value, endian)
+        if number == 1 and name:
+            put(data, name, 1, endian)
+        records += data
+    outcomes = batch.outcomes(records, Outcome(), dict(CARRIED), codec)
+    seen = [
+        any(
+            (value ^ one.registers[register]) & (CR_PRESERVED if register == "cr" else -1)
+            for register, value in one.before.items()
+            if register not in VOLATILE
+        )
+        for one in outcomes
+    ]
+    assert outcomes.disturbed(preserved(endian)).tolist() == seen
+    # What a call left in MSR is what the next one begins with.
+    assert seen == [False, name not in ("", "r4"), name == "msr"]
