@@ -9,9 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 from rig.bench.measurement import Measurement, Ratio
+from rig.campaign import stateful
 from rig.campaign.batch import draw, pool
+from rig.campaign.campaign import Spec, run
 from rig.campaign.mix import DEFAULT, SMALLEST, Mix
-from rig.campaign.stateful import Stateful
 from rig.campaign.stream import OPTIONS, PATIENCE, Stream
 from rig.deadline import Deadline
 from rig.machine.build import Build
@@ -19,7 +20,9 @@ from rig.machine.machine import Machine
 from rig.program import H_LOGICAL_MEMOP, Call
 
 #: calls of one program
-PROGRAM = 4096
+PROGRAM = stateful.SIZE
+#: as many as there are cores at least
+MACHINES = 2
 #: batches in one reading
 BATCHES = 32
 SEED = 1
@@ -46,7 +49,8 @@ def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Rati
             ratios = Measurement(name, index, "", tuple(two / one for one, two in pairs))
             yield Ratio(name, index, ratios.median, GOALS[mix.name])
             verified = verified or done.median
-        yield Measurement("verified calls, RTAS programs", index, "1/s", tuple(_programs(build, rounds)))
+        name = f"verified calls, RTAS programs on {MACHINES} machines"
+        yield Measurement(name, index, "1/s", tuple(_programs(build, rounds)))
         boots = Measurement("a boot for one call", index, "s", tuple(_boot(build) for _ in range(rounds)))
         yield boots
         yield Ratio("verified calls / tests that boot", index, verified * boots.median, "at least 100")
@@ -85,15 +89,14 @@ class Reader:
 
 
 def _programs(build: Build, rounds: int) -> Iterator[float]:
-    """Calls a second of one machine that plays programs of RTAS calls, a program each."""
-    with closing(Stateful(build, SEED)) as engine:
-        for number in range(rounds + 1):
-            began = time.perf_counter()
-            (report,) = engine.run([(number, PROGRAM)])
-            if wrong := (*report.errors, *report.mismatches):
-                raise RuntimeError(f"the programs are not clean: {wrong[0]}")
-            if number:  # the first one waits for its machine
-                yield report.calls / (time.perf_counter() - began)
+    """Calls a second of :data:`MACHINES` that play programs of RTAS calls at once, by each program."""
+    spec = Spec(build, "rtas", SEED)
+    programs = [(number, PROGRAM) for number in range(MACHINES * (rounds + 1))]
+    for report in run(spec, programs, MACHINES):
+        if wrong := (*report.errors, *report.mismatches):
+            raise RuntimeError(f"the programs are not clean: {wrong[0]}")
+        if report.batch >= MACHINES:  # the first ones wait for their machines
+            yield MACHINES * report.calls / report.seconds
 
 
 def _boot(build: Build) -> float:

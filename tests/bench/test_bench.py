@@ -50,10 +50,12 @@ def test_a_loop_does_what_it_is_timed_for(build: Build) -> None:
 
 def test_the_campaign_figures_come_in_pairs(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaign, "BATCHES", 2)
+    monkeypatch.setattr(campaign, "PROGRAM", 64)
     found = list(campaign.measure([build], 1))
     names = [one.name for one in found if isinstance(one, Measurement)]
     for mix in ("default", "smallest"):
         assert {f"raw calls, {mix} mix", f"verified calls, {mix} mix"} <= set(names)
+    assert "verified calls, RTAS programs on 2 machines" in names
     ratios = {one.name: one.value for one in found if isinstance(one, Ratio)}
     assert set(ratios) == {
         "verified / raw, default mix",
