@@ -143,7 +143,9 @@ class Folder:
     def _read(self, journal: Path, header: Mapping[str, object]) -> None:
         lines = journal.read_text().splitlines()
         entries = [entry for entry in map(_parsed, lines) if entry]
-        if not entries or entries[0].get("campaign") != json.loads(json.dumps(dict(header))):
+        if not entries or "campaign" not in entries[0]:
+            raise BadJournal(f"{journal} is no journal of a campaign: choose another folder")
+        if entries[0]["campaign"] != json.loads(json.dumps(dict(header))):
             raise BadJournal(f"{journal} is the journal of another campaign: build, seed or mix differ")
         for entry in entries[1:]:
             if "finding" in entry:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,8 @@ def command(
         raise InvalidInput(f"no mix {mix}: there are {', '.join(MIXES)}")
     if resume and save is None:
         raise InvalidInput("--resume needs the --save folder of the campaign to continue")
+    if seconds is not None and not isfinite(seconds):
+        raise InvalidInput(f"--seconds {seconds} is no length of time")
     builds = find_builds(qemus)
     if len(builds) != 1:
         raise InvalidInput("a campaign runs on one build: name one --qemu")

@@ -169,9 +169,10 @@ def test_another_campaigns_journal_is_not_continued(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
     with pytest.raises(BadJournal, match="another campaign"):
         Folder(tmp_path, {**HEADER, "seed": 2}, resume=True)
-    (tmp_path / JOURNAL).write_text("nonsense\n")
-    with pytest.raises(BadJournal):
-        Folder(tmp_path, HEADER, resume=True)
+    for text in ("nonsense\n", "", '{"batch": 1}\n'):
+        (tmp_path / JOURNAL).write_text(text)
+        with pytest.raises(BadJournal, match="no journal of a campaign"):
+            Folder(tmp_path, HEADER, resume=True)
 
 
 def test_exit_codes() -> None:
@@ -202,6 +203,7 @@ def test_the_json_has_what_the_schema_says(qemu: Path, tmp_path: Path) -> None:
     [
         (["--mix", "odd"], "no mix odd"),
         (["--resume"], "--save"),
+        (["--seconds", "nan"], "no length of time"),
         (["--qemu", "/nonexistent"], "nonexistent"),
         (["--json", "/nonexistent/x.json"], "no folder"),
     ],
