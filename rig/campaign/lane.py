@@ -252,9 +252,11 @@ class Lane(Judge):
         self._begun = True
         outcomes = self.machine.batch([pending.call for pending in batch])
         self._comparison.observed.forget()
-        slots = self.machine.memory.read(SLOTS.start, SLOTS.length)
-        succeeded = outcomes.rows[:, doubleword("r3")] == H_SUCCESS
-        passes = (succeeded & ~outcomes.disturbed(preserved(outcomes.endian))).tolist()
+        slots, passes = b"", [False]
+        if len(batch) > 1:
+            slots = self.machine.memory.read(SLOTS.start, SLOTS.length)
+            succeeded = outcomes.rows[:, doubleword("r3")] == H_SUCCESS
+            passes = (succeeded & ~outcomes.disturbed(preserved(outcomes.endian))).tolist()
         self.model.state.caller = 0
         judged: list[Judged] = []
         settled = 0
