@@ -94,7 +94,7 @@ def command(
     history_file: Path | None,
 ) -> int:
     """Run SCENARIOS (ids, folders or globs; all without any) on each build and judge them."""
-    from rig.report.files import build_json
+    from rig.report.files import build_json, interrupted
     from rig.report.result import exit_code
     from rig.report.session import Session, print_summary, print_tap
 
@@ -111,9 +111,10 @@ def command(
         raise InvalidInput(f"cannot write the report: {error}") from error
     history = None if history_file is None else begin_history(history_file)
     with session:
-        results, interrupted = run_all(session, chosen, builds, machine, cpu, jobs, isolate, quiet=tap)
+        results, stopped = run_all(session, chosen, builds, machine, cpu, jobs, isolate, quiet=tap)
         command_line = " ".join(["rig", *sys.argv[1:]])
-        session.finish(builds, results, seed, machine or "pseries", cpu or "", command_line)
+        unplayed = len(chosen) * len(builds) - len(results) if stopped else 0
+        session.finish(builds, results, seed, machine or "pseries", cpu or "", command_line, unplayed)
     if history is not None:
         from rig.history import BadHistory
 
@@ -123,13 +124,12 @@ def command(
         except BadHistory as error:
             raise RunError(str(error)) from error
     if tap:
-        print_tap(results, builds)
+        print_tap(results, builds, unplayed)
     else:
         print_summary(results, builds, report_dir)
-        if interrupted:
-            total = len(chosen) * len(builds)
-            click.echo(f"interrupted: {total - len(results)} of {total} scenarios were not played")
-    return exit_code(results, strict, interrupted)
+        if stopped:
+            click.echo(interrupted(unplayed))
+    return exit_code(results, strict, stopped)
 
 
 def begin_history(file: Path) -> History:

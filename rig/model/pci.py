@@ -124,7 +124,12 @@ class Function:
 
         The bus right below is told from the secondary number alone, those further down from both (PCI-to-PCI
         Bridge 1.2, 3.2.5.3 and 3.2.5.4), so a subordinate number that is too small cuts only those off.
+
+        What is meant for the bus that the bridge itself is on comes there as a type 0 transaction, which no
+        bridge forwards (3.1.2).
         """
+        if bus == self.bus:
+            return False
         low, high = self.downstream(SECONDARY_BUS), self.downstream(SUBORDINATE_BUS)
         ours = low is not None and (bus == low or (low < bus and (high is None or bus <= high)))
         return ours and (self.parent is None or self.parent.passes(bus))

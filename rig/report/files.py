@@ -30,8 +30,9 @@ def report_json(
     results: Sequence[Result],
     seed: int,
     covered: Mapping[str, object],
+    unplayed: int = 0,
 ) -> dict[str, object]:
-    """report.json, schema 1."""
+    """report.json, schema 1; ``unplayed`` scenarios are missing because the run was interrupted."""
     return {
         "schema": 1,
         "rig": __version__,
@@ -40,6 +41,7 @@ def report_json(
         "results": [result.as_json() for result in results],
         "coverage": covered,
         "summary": summary(results),
+        "unplayed": unplayed,
     }
 
 
@@ -66,9 +68,17 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_junit(
-    path: Path, builds: Sequence[Mapping[str, object]], results: Sequence[Result], seed: int, command: str
+    path: Path,
+    builds: Sequence[Mapping[str, object]],
+    results: Sequence[Result],
+    seed: int,
+    command: str,
+    unplayed: int = 0,
 ) -> None:
-    """JUnit: one suite a build, one case a scenario; deviations pass and are named in the output."""
+    """JUnit: one suite a build, one case a scenario; deviations pass and are named in the output.
+
+    A run that was interrupted has a suite more, with an error.
+    """
     from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
     document = JUnitXml("rig")
@@ -91,8 +101,19 @@ def write_junit(
             cases.append(case)
         suite.add_testcases(cases)  # at once: each addition counts the whole suite anew
         document.add_testsuite(suite)
+    if unplayed:
+        case = TestCase("interrupted", classname="rig")
+        case.result = [Error(interrupted(unplayed), "interrupted")]
+        suite = TestSuite("interrupted")
+        suite.add_testcase(case)
+        document.add_testsuite(suite)
     document.update_statistics()
     document.write(str(path), pretty=True)
+
+
+def interrupted(unplayed: int) -> str:
+    """What a report of a run that was not played to its end says."""
+    return f"interrupted: {unplayed} scenario{'s' if unplayed > 1 else ''} not played"
 
 
 def _printable(text: str) -> str:
@@ -100,10 +121,10 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\t\n" else "\ufffd" for char in text)
 
 
-def tap(results: Sequence[Result], versions: Sequence[str]) -> Iterable[str]:
+def tap(results: Sequence[Result], versions: Sequence[str], unplayed: int = 0) -> Iterable[str]:
     """TAP version 13 lines; with several builds the description names the version."""
     yield "TAP version 13"
-    yield f"1..{len(results)}"
+    yield f"1..{len(results) + unplayed}"
     for number, result in enumerate(results, 1):
         name = result.scenario if len(versions) == 1 else f"{result.scenario} on {versions[result.build]}"
         word = "ok" if result.verdict in ("conforms", "deviates", "skipped") else "not ok"
@@ -113,3 +134,5 @@ def tap(results: Sequence[Result], versions: Sequence[str]) -> Iterable[str]:
             yield from (f"# {text}" for text in [result.verdict, *result.reason.splitlines()])
         elif result.deviations:
             yield f"# deviates: {', '.join(result.deviations)}"
+    if unplayed:
+        yield f"Bail out! {interrupted(unplayed)}"

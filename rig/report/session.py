@@ -100,8 +100,11 @@ class Session:
         machine: str,
         cpu: str,
         command: str,
+        unplayed: int = 0,
     ) -> None:
-        """Write report.json, JUnit and, into the report folder, index.html."""
+        """Write report.json, JUnit and, into the report folder, index.html; as of an interrupted run when
+        scenarios are ``unplayed``.
+        """
         if not self._json and not self._junit:
             return
         from rig.model.dispatch import installed
@@ -110,11 +113,11 @@ class Session:
 
         described = [build_json(build, machine, cpu) for build in builds]
         covered = coverage(results, SERVICES, {hypercall.name for hypercall in installed()})
-        report = report_json(described, results, seed, covered)
+        report = report_json(described, results, seed, covered, unplayed)
         for path in self._json:
             write_json(path, report)
         for path in self._junit:
-            write_junit(path, described, results, seed, command)
+            write_junit(path, described, results, seed, command, unplayed)
         if self.folder is not None:
             from rig.report import page
 
@@ -136,9 +139,9 @@ class Session:
             yield lambda result: bar.update(task, advance=1, description=result.scenario, refresh=True)
 
 
-def print_tap(results: Sequence[Result], builds: Sequence[Build]) -> None:
+def print_tap(results: Sequence[Result], builds: Sequence[Build], unplayed: int = 0) -> None:
     """TAP on standard output."""
-    for text in tap(results, [build.version_text for build in builds]):
+    for text in tap(results, [build.version_text for build in builds], unplayed):
         print(text)
 
 

@@ -74,4 +74,11 @@ def test_a_run_that_is_told_to_end_keeps_what_there_is(qemu: Path, short_tmp: Pa
     assert "interrupted: " in said
     verdicts = [json.loads(line)["verdict"] for line in results.read_text().splitlines()]
     assert set(verdicts) <= {"conforms", "deviates"}
-    assert len(json.loads((report / "report.json").read_text())["results"]) == len(verdicts) > 0
+    found = json.loads((report / "report.json").read_text())
+    assert len(found["results"]) == len(verdicts) > 0
+    # What is missing, every report says.
+    words = f"interrupted: {found['unplayed']}"
+    assert found["unplayed"] > 0
+    assert words in said
+    assert words in (report / "index.html").read_text()
+    assert words in (report / "junit.xml").read_text()

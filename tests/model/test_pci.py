@@ -145,6 +145,15 @@ def test_a_bus_may_be_anywhere_until_the_numbers_are_known(pci: Pci) -> None:
     assert pci.uncertain(UNIT, 1)
 
 
+def test_a_bridge_forwards_nothing_that_is_meant_for_its_own_bus(pci: Pci) -> None:
+    bridge = at(pci, 0, 0x18)
+    pci.write(bridge, 0x19, 1, 0)
+    hidden = next(one for one in pci.functions if one.parent is bridge)
+    assert hidden.bus == 0
+    assert not bridge.passes(0)
+    assert pci.at(bridge.unit, 0, hidden.devfn) is not hidden
+
+
 def test_an_inner_bridge_hears_only_what_the_outer_passes(pci: Pci) -> None:
     outer = at(pci, 0, 0x18)
     inner = replace(outer, devfn=0x10, parent=outer, registers=Registers())
