@@ -58,6 +58,8 @@ class Registers:
     value: int = 0
     known: int = 0
     writable: int = 0
+    #: whether software may have written a capability
+    touched: bool = False
 
     def fix(self, offset: int, size: int, value: int, mask: int = -1) -> None:
         """The bits of ``mask`` in the register at ``offset`` are and stay those of ``value``."""
@@ -82,6 +84,7 @@ class Registers:
     def forget(self) -> None:
         """Whatever software can write may hold anything."""
         self.known &= ~self.writable
+        self.touched = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

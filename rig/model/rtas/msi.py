@@ -45,6 +45,8 @@ TABLE = "LoPAR 7.3.10.5.1, argument call buffer"
 QUERY, CHANGE, DEFAULT, MSI, MSIX, MSI32 = range(6)
 #: types of interrupts
 TYPE_MSI, TYPE_MSIX = 1, 2
+#: what the three bits of Multiple Message Enable can say
+MOST_MSI = 128
 #: the status of a query for an interrupt that is not there
 NONE = 1
 LEVEL, EDGE = 0, 1
@@ -138,8 +140,11 @@ def _exactly(value: int | None) -> Permitted:
 def _final(function: Function, kinds: tuple[int, ...], count: int, now: Assignment) -> Permitted:
     """How many vectors a request for ``count`` may end with: all when fewer than now, else at least one.
 
-    A change of the type may first keep the number that there was.
+    A change of the type may first keep the number that there was.  What a function has that was told to have
+    more MSIs than it can (Multiple Message Enable) is not defined (PCI 3.0, 6.8.1.3).
     """
+    if TYPE_MSI in kinds and function.registers.touched:
+        return Satisfies(lambda final: 1 <= final <= min(count, MOST_MSI), "as many as it was told to", 1)
     most = max({TYPE_MSI: function.msi, TYPE_MSIX: function.msix}[kind] for kind in kinds)
     high = min(count, most)
     reduced = now.count is not None and count <= now.count and now.kind in kinds and len(kinds) == 1

@@ -7,6 +7,7 @@ import pytest
 from rig.model.hypercall import H_SUCCESS
 from rig.model.memory import Memory
 from rig.model.model import Model
+from rig.model.pci import Pci
 from rig.model.rtas.connectors import Connector, Connectors
 
 UNIT = (0x0800_0000, 0x2000_0000)
@@ -67,6 +68,16 @@ def test_what_was_asked_for_is_given_or_less(model: Model, calls) -> None:
 def test_no_more_is_given_than_the_function_has(model: Model, calls) -> None:
     assert calls.change(model, NET, MSIX, 9, 0, 4, 2, 2) == ["rets"]
     assert calls.change(model, NET, MSIX, 9, 0, 3, 2, 2) == []
+
+
+def test_a_function_that_was_told_to_have_more_may_give_more(model: Model, calls) -> None:
+    assert calls.change(model, EXPRESS, MSI, 4, 0, 2, 2, 1) == ["rets"]
+    pci = model.state.of(Pci)
+    function = next(one for one in pci.functions if one.devfn == EXPRESS >> 8)
+    pci.write(function, 0xD2, 1, 0x20)
+    assert calls.change(model, EXPRESS, MSI, 4, 0, 4, 2, 1) == []
+    assert calls.change(model, EXPRESS, MSI, 4, 0, 5, 2, 1) == ["rets"]
+    assert calls.change(model, EXPRESS, MSIX, 9, 0, 6, 2, 2) == ["rets"]
 
 
 def test_fewer_than_before_are_always_given(model: Model, calls) -> None:
