@@ -266,7 +266,7 @@ class Lane(Judge):
                 settled = len(judged)
             # What else happened in the batch is with the last of them.
             if isinstance(pending, Plain) and position + 1 < len(outcomes) and passes[position]:
-                outcome = partial(outcomes.__getitem__, position)
+                outcome = partial(outcomes.brief, position)
                 if (reply := self._reply(pending, slots, outcome)) is not None:
                     judged += self._pass(pending, reply, slots, outcome)
                     continue

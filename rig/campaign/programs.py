@@ -84,9 +84,9 @@ class Shares:
 
     alone: float = 0.0005
     hypercalls: float = 0.05
-    odd_shape: float = 0.02
+    odd_shape: float = 0.015
     odd_block: float = 0.002
-    unknown: float = 0.01
+    unknown: float = 0.005
     returned: float = 0.3
     shared: float = 0.002
     host: float = 0.0002

@@ -120,8 +120,6 @@ class Outcomes:
         )
         self._batch, self._records, self._size = batch, records, size
         self._carried, self._codec = carried, codec
-        #: the outcome decoded last, and its index
-        self._latest: tuple[int, Outcome] | None = None
 
     @property
     def endian(self) -> Endian:
@@ -135,20 +133,21 @@ class Outcomes:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> Outcome:
-        if self._latest is not None and self._latest[0] == index:
-            return self._latest[1]
-        self._latest = index, self._decoded(index)
-        return self._latest[1]
-
-    def _decoded(self, index: int) -> Outcome:
-        if not 0 <= index < self.done:
-            index = range(len(self))[index]
+        index = range(len(self))[index]
         if index == self.done:  # the call after the last record is the one that did not come back
             return replace(self.last, before=self._batch.before(index, self._codec))
         before, after = self._before(index), self._after(index)
         if index == len(self._batch.vectors) - 1:  # what came after all had returned is the last one's
             return replace(self.last, registers=after, before=before)
         return Outcome("returned", after, before, clock=self.last.clock)
+
+    def brief(self, index: int) -> Outcome:
+        """The outcome of a call that came back and is not the last one, as far as it costs next to nothing.
+
+        Before the call only what its vector loads is shown.
+        """
+        before = self._batch.before(index, self._codec)
+        return Outcome("returned", self._after(index), before, clock=self.last.clock)
 
     def carried(self, index: int) -> dict[str, int]:
         """The registers that no vector loads, as they stood before the call with that index."""
