@@ -59,14 +59,15 @@ def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Rati
 class Reader:
     """The same batches of a stream, run with and without being judged."""
 
-    def __init__(self, stream: Stream, mix: Mix) -> None:
+    def __init__(self, stream: Stream, mix: Mix, batches: int = 0) -> None:
         self._stream, self._mix = stream, mix
+        self._batches = batches or BATCHES
         self._memory = pool(SEED)
 
     def raw(self) -> float:
         """Calls a second of the guest loop alone, preparation left out."""
         subject, size, seconds = self._stream.subject, self._stream.batch_size, 0.0
-        for number in range(BATCHES):
+        for number in range(self._batches):
             batch = draw(SEED, number, self._mix, size, subject.layout, self._memory)
             subject.prepare(batch, size)
             began = time.perf_counter()
@@ -74,18 +75,18 @@ class Reader:
             subject.wait(Deadline(PATIENCE))
             seconds += time.perf_counter() - began
             subject.adopt(number % 2)
-        return BATCHES * size / seconds
+        return self._batches * size / seconds
 
     def verified(self) -> float:
         """Calls a second from the first batch drawn to the last one judged."""
         size = self._stream.batch_size
         began = time.perf_counter()
-        reports = list(self._stream.run((number, size) for number in range(BATCHES)))
+        reports = list(self._stream.run((number, size) for number in range(self._batches)))
         seconds = time.perf_counter() - began
         wrong = [words for report in reports for words in (*report.errors, *report.mismatches)]
         if wrong:
             raise RuntimeError(f"the stream is not clean: {wrong[0]}")
-        return BATCHES * size / seconds
+        return self._batches * size / seconds
 
 
 def _programs(build: Build, rounds: int) -> Iterator[float]:

@@ -20,6 +20,8 @@ from rig.campaign.stream import Stream
 from rig.machine.build import Build
 
 MINUTE = 60.0
+#: batches in one reading: short ones, so that what slows the host for a while slows both of a pair
+BATCHES = 8
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ def measure(builds: Sequence[Build], minutes: float) -> Iterator[Measurement | R
     stretch = min(MINUTE, seconds / 3)
     for index, build in enumerate(builds):
         with closing(Stream(build, 1, DEFAULT)) as stream:
-            reader = Reader(stream, DEFAULT)
+            reader = Reader(stream, DEFAULT, BATCHES)
             reader.verified()  # every kind of call is looked at once
             began = time.monotonic()
             first = _read(reader, stream, began + stretch)

@@ -66,7 +66,7 @@ def test_the_campaign_figures_come_in_pairs(build: Build, monkeypatch: pytest.Mo
 
 
 def test_the_first_and_the_last_minute_are_compared(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(campaign, "BATCHES", 2)
+    monkeypatch.setattr(endurance, "BATCHES", 2)
     found = list(endurance.measure([build], 0.02))
     values = {one.name: one.median for one in found if isinstance(one, Measurement)}
     ratios = {one.name: one.value for one in found if isinstance(one, Ratio)}
