@@ -53,6 +53,10 @@ def test_a_changed_register_is_told_from_the_others(
             put(data, name, 1, endian)
         records += data
     outcomes = batch.outcomes(records, Outcome(), dict(CARRIED), codec)
+    whole, brief = outcomes[1], outcomes.brief(1)
+    assert dict(brief.registers) == dict(whole.registers)
+    assert brief.before.items() < whole.before.items()
+    assert (brief.ending, brief.clock) == (whole.ending, whole.clock)
     seen = [
         any(
             (value ^ one.registers[register]) & (CR_PRESERVED if register == "cr" else -1)
