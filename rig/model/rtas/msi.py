@@ -243,7 +243,8 @@ def _found(request: Request, target: Target, function: Function, vector: int) ->
             SUCCESS,
             (unshared if held is None else Exactly(held), Exactly(EDGE)),
             NOT_SHARED,
-            effect=_keep(request, now, vector),
+            # With a register it may be another function's.
+            effect=None if target.place.register else _keep(request, now, vector),
         )
         if now.before is not None:
             yield _unallocated(target.interrupts, function, now.before)

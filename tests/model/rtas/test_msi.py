@@ -222,6 +222,10 @@ def test_a_register_is_the_callers_fault(model: Model, calls) -> None:
     assert calls.query(model, NET + 4, 0, -3) == []
     assert calls.query(model, NET + 4, 5, 0, 0x1307, 1) == ["rtas.msi-register"]
     assert calls.query(model, NET, 0, 0, LSI, 0) == []
+    calls.change(model, NET, MSIX, 1, 0, 1, 2, 2)
+    assert calls.query(model, NET + 4, 0, 0, 0x1308, 1) == []
+    assert calls.query(model, NET, 0, 0, 0x1300, 1) == []
+    assert calls.query(model, NET + 4, 0, 0, 0x1308, 1) == ["rtas.msi-register"]
     # one that is taken leaves open what it has changed
     assert calls.change(model, NET + 4, MSIX, 1, 0, 1, 2, 2) == []
     assert calls.query(model, NET, 0, 1) == []
