@@ -111,7 +111,7 @@ def execute(
         session.memory.write(batch.records_at, batch.unwritten)
         live.post(batch)
         live.resume(deadline)
-        ending = live.settle(deadline, cpu)
+        ending = live.settle(deadline, cpu, posted=True)
     except MachineError:
         if not live.dead():
             raise
