@@ -35,7 +35,7 @@ def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Rati
         verified = 0.0
         for mix in (DEFAULT, SMALLEST):
             with closing(Stream(build, SEED, mix)) as stream:
-                reader = Reader(stream, mix)
+                reader = Reader(stream, mix, BATCHES)
                 reader.verified()  # every kind of call is looked at once
                 pairs = [(reader.raw(), reader.verified()) for _ in range(rounds)]
             raw = Measurement(f"raw calls, {mix.name} mix", index, "1/s", tuple(one for one, _ in pairs))
@@ -57,11 +57,10 @@ def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Rati
 
 
 class Reader:
-    """The same batches of a stream, run with and without being judged."""
+    """The first batches of a stream of :data:`SEED`, run with and without being judged."""
 
-    def __init__(self, stream: Stream, mix: Mix, batches: int = 0) -> None:
-        self._stream, self._mix = stream, mix
-        self._batches = batches or BATCHES
+    def __init__(self, stream: Stream, mix: Mix, batches: int) -> None:
+        self._stream, self._mix, self._batches = stream, mix, batches
         self._memory = pool(SEED)
 
     def raw(self) -> float:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from rig.bench.campaign import Reader
+from rig.bench.campaign import SEED, Reader
 from rig.bench.measurement import Measurement, Ratio
 from rig.campaign.mix import DEFAULT
 from rig.campaign.stream import Stream
 from rig.machine.build import Build
 
 MINUTE = 60.0
+MIB = 1 << 20
 #: batches in one reading: short ones, so that what slows the host for a while slows both of a pair
 BATCHES = 8
 
@@ -39,7 +40,7 @@ def measure(builds: Sequence[Build], minutes: float) -> Iterator[Measurement | R
     seconds = minutes * MINUTE
     stretch = min(MINUTE, seconds / 3)
     for index, build in enumerate(builds):
-        with closing(Stream(build, 1, DEFAULT)) as stream:
+        with closing(Stream(build, SEED, DEFAULT)) as stream:
             reader = Reader(stream, DEFAULT, BATCHES)
             reader.verified()  # every kind of call is looked at once
             began = time.monotonic()
@@ -56,9 +57,8 @@ def _read(reader: Reader, stream: Stream, until: float) -> Readings:
     while not found.raw or time.monotonic() < until:
         found.raw.append(reader.raw())
         found.verified.append(reader.verified())
-        memory = psutil.Process(stream.subject.machine.pid).memory_info()
-        found.rig.append(own.memory_info().rss / (1 << 20))
-        found.qemu.append((memory.rss - memory.shared) / (1 << 20))  # the guest's RAM is shared
+        found.rig.append(own.memory_info().rss / MIB)
+        found.qemu.append(stream.subject.health.resident() / MIB)
     return found
 
 

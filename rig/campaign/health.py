@@ -32,12 +32,16 @@ class Health:
         self._reported = size
         return next((line for line in text.splitlines() if any(word in line for word in SANITIZERS)), "")
 
+    def resident(self) -> int:
+        """Bytes of QEMU's own memory; the guest's RAM is shared.  Raises :class:`psutil.NoSuchProcess`."""
+        memory = psutil.Process(self.machine.pid).memory_info()
+        return int(memory.rss - memory.shared)
+
     def grown(self) -> int:
-        """Bytes of QEMU's own memory, guest RAM aside, beyond what it had at the first look."""
+        """Bytes of QEMU's own memory beyond what it had at the first look."""
         try:
-            memory = psutil.Process(self.machine.pid).memory_info()
+            own = self.resident()
         except psutil.NoSuchProcess:
             return 0
-        own = memory.rss - memory.shared
         self._resident = self._resident or own
-        return int(own - self._resident)
+        return own - self._resident

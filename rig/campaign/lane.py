@@ -125,6 +125,8 @@ class Lane(Judge):
     def _prepare(self, steps: Sequence[Step], outcomes: list[Outcome]) -> list[Plain | Other] | None:
         """The calls of a chunk, their parameter blocks in place; ``None`` when it is none of a program's."""
         environment = self.model.state.environment
+        if self._tree is not environment:
+            self._meet(environment)
         if len(steps) < 2 or not self._room(environment):
             return None
         self._slots[:] = _CANARIES
@@ -152,15 +154,14 @@ class Lane(Judge):
         """Whether it is known that such calls end QEMU; one that others refer to is not left out."""
         if step.service not in self._lethal or step.name:
             return False
-        matches = self._lethal[str(step.service)]
-        service = SERVICES[str(step.service)]
-        args = self._cells(step)
+        name = str(step.service)
+        service, args = SERVICES[name], self._cells(step)
         if len(args) not in {nargs for nargs, _ in service.shapes}:
             return False
-        request = Request(args, len(args), 0, 0, self.model.state, exact=False)
-        facts = service.facts(request) if service.facts else frozenset[str]()
-        arguments = {one.name: cell for one, cell in zip(service.arguments, args, strict=False)}
-        return any(match.foresees(facts, arguments) for match in matches)
+        block = Block(BLOCKS, self.model.state.environment.tokens.get(name, 0), len(args), 0)
+        request = Request(args, block.nargs, block.nret, block.rets, self.model.state, exact=False)
+        call = described(service, block, request)
+        return any(match.foresees(call.facts, call.arguments) for match in self._lethal[name])
 
     def _cells(self, step: Rtas) -> tuple[int, ...]:
         """The arguments; raises :class:`BadScenario` for a reference to a call that was not made."""
@@ -172,19 +173,21 @@ class Lane(Judge):
             ]
         )
 
+    def _meet(self, environment: Environment) -> None:
+        """The machine was started or reset: look up its services, and make the pages of the buffers."""
+        self._tree = environment
+        names = self.model.state.of(Tokens).names
+        self._services = {
+            name: (token, service)
+            for name, token in environment.tokens.items()
+            if (service := SERVICES.get(name)) and names[token] == name and service.buffers
+        }
+        if environment.is_ram(MOSTLY.start, MOSTLY.length):
+            # At once: RAM is compared by runs of pages, and this is one.
+            self._put(MOSTLY.start, self.machine.memory.read(MOSTLY.start, MOSTLY.length))
+
     def _room(self, environment: Environment) -> bool:
         """Whether the slots are memory that nobody else uses."""
-        if self._tree is not environment:
-            self._tree = environment
-            names = self.model.state.of(Tokens).names
-            self._services = {
-                name: (token, service)
-                for name, token in environment.tokens.items()
-                if (service := SERVICES.get(name)) and names[token] == name and service.buffers
-            }
-            if environment.is_ram(MOSTLY.start, MOSTLY.length):
-                # All pages are made at once: RAM is compared by runs of pages, and this is one.
-                self._put(MOSTLY.start, self.machine.memory.read(MOSTLY.start, MOSTLY.length))
         taken = (environment.fdt, *self.names.seeded)
         return environment.is_ram(SLOTS.start, SLOTS.length) and not any(
             region.overlaps(SLOTS.start, SLOTS.length) for region in taken

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 
 from rig.campaign.engine import Finding, Report
@@ -112,10 +113,7 @@ class Stateful:
     def _batch(self, number: int, calls: int) -> Report:
         began = time.monotonic()
         deferred: list[Rtas] = []
-
-        def lane(machine: Machine, model: Model, observe: Callable[[Judged], None]) -> Lane:
-            return Lane(machine, model, observe, self._known.lethal(), deferred)
-
+        lane = partial(Lane, lethal=self._known.lethal(), deferred=deferred)
         played = self._play(lambda environment: self._program(environment, number, calls, deferred), lane)
         deviations: Counter[str] = Counter()
         mismatches: Counter[str] = Counter()

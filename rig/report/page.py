@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rig.check.deviations import load
-from rig.report.files import write_whole
+from rig.report.files import interrupted, write_whole
 from rig.report.matrix import rows
 from rig.report.ranges import ranges, version
 from rig.report.result import Result, summary
@@ -36,6 +36,7 @@ def write(
     page = template(Path(__file__).parent).render(
         report=report,
         command=command,
+        interrupted=interrupted,
         builds=builds,
         summaries=[summary(one for one in results if one.build == index) for index in range(len(builds))],
         rows=list(rows(results, len(builds))),
