@@ -96,7 +96,7 @@ class Target:
             "unit-unknown": self.place.unit not in self.pci.units,
             "function-unknown": self.uncertain,
             "function-absent": self.function is None and not self.uncertain,
-            "register-given": self.place.register != 0,
+            "register-given": self.place.more,
         }
         return {name for name, wrong in known.items() if wrong}
 

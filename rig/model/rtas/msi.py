@@ -55,7 +55,9 @@ REFUSED = Breach("rtas.change-msi-function", "a function that the table lists is
 NONE_TO_FREE = Breach(
     "rtas.change-msi-none-to-free", "freeing where nothing is assigned is a hardware error", REDUCTION
 )
-REGISTER = Breach("rtas.msi-register", "a config_addr with a register is another function", TABLE)
+REGISTER = Breach(
+    "rtas.msi-register", "a config_addr with a register or reserved bits is another function", TABLE
+)
 NO_INTERRUPT = Breach(
     "rtas.interrupt-not-assigned", "an interrupt that is not assigned is a hardware error", NOT_ASSIGNED
 )
@@ -87,16 +89,16 @@ def _change(request: Request) -> tuple[Reply, ...]:
     if function is None or wanted > MSI32:
         return refuse(CHANGE_SHAPE)
     replies = tuple(_granted(request, target, function, wanted, count))
-    if target.place.register or sequence != 1:  # the caller's faults
+    if target.place.more or sequence != 1:  # the caller's faults
         replies += refuse(FIRST_SEQUENCE)
-        if target.place.register:
+        if target.place.more:
             replies += (Reply(HARDWARE_ERROR, rule=TABLE, breach=REGISTER),)
     return replies
 
 
 def _failed(target: Target, breach: Breach, rule: str) -> Reply:
     """The hardware error that a build reports of a function which may be there or not."""
-    if target.place.register:
+    if target.place.more:
         return Reply(HARDWARE_ERROR, rule=TABLE, breach=REGISTER)
     return Reply(HARDWARE_ERROR, rule=rule, breach=breach)
 
@@ -169,7 +171,7 @@ def _done(
         if kept:
             return
         after = Assignment(None)
-        if request.exact and not target.place.register:
+        if request.exact and not target.place.more:
             cells = _cells(request)
             shown = cells[3] if request.nret > 3 else then.kind
             after = Assignment(cells[1], shown if cells[1] else 0)
@@ -218,7 +220,7 @@ def _query(request: Request) -> tuple[Reply, ...]:
     if function is None:
         return refuse(QUERY_SHAPE)
     replies = tuple(_found(request, target, function, request.args[3]))
-    if target.place.register:
+    if target.place.more:
         replies += refuse(TABLE)
         if not any(reply.status == HARDWARE_ERROR for reply in replies):
             replies += (Reply(HARDWARE_ERROR, rule=TABLE, breach=REGISTER),)
@@ -244,7 +246,7 @@ def _found(request: Request, target: Target, function: Function, vector: int) ->
             (unshared if held is None else Exactly(held), Exactly(EDGE)),
             NOT_SHARED,
             # With a register it may be another function's.
-            effect=None if target.place.register else _keep(request, now, vector),
+            effect=None if target.place.more else _keep(request, now, vector),
         )
         if now.before is not None:
             yield _unallocated(target.interrupts, function, now.before)

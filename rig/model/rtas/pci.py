@@ -68,6 +68,11 @@ class Place:
         register = address >> 20 & 0xF00 | address & 0xFF
         return cls(high << 32 | low, address >> 16 & 0xFF, address >> 8 & 0xFF, register, address >> 24 & 0xF)
 
+    @property
+    def more(self) -> bool:
+        """Whether config_addr says more than which function: a register, or bits that are reserved."""
+        return bool(self.register or self.reserved)
+
 
 def answers(place: Place, state: State) -> tuple[Function | None, bool]:
     """The function at a place, and whether nobody can say who answers there.

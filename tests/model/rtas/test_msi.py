@@ -215,19 +215,20 @@ def test_a_function_that_was_plugged_may_have_anything(model: Model, calls) -> N
     assert calls.query(model, ABSENT, 0, -1) == ["rtas.interrupt-not-assigned"]
 
 
-def test_a_register_is_the_callers_fault(model: Model, calls) -> None:
-    assert "register-given" in calls.facts(model, NET + 4, MSIX, 1)
-    assert calls.change(model, NET + 4, MSIX, 1, -3) == []
-    assert calls.change(model, NET + 4, MSIX, 1, -1) == ["rtas.msi-register"]
-    assert calls.query(model, NET + 4, 0, -3) == []
-    assert calls.query(model, NET + 4, 5, 0, 0x1307, 1) == ["rtas.msi-register"]
+@pytest.mark.parametrize("more", [4, 0x1000_0000, 0x0400_0000])
+def test_a_register_or_a_reserved_bit_is_the_callers_fault(model: Model, calls, more: int) -> None:
+    assert "register-given" in calls.facts(model, NET + more, MSIX, 1)
+    assert calls.change(model, NET + more, MSIX, 1, -3) == []
+    assert calls.change(model, NET + more, MSIX, 1, -1) == ["rtas.msi-register"]
+    assert calls.query(model, NET + more, 0, -3) == []
+    assert calls.query(model, NET + more, 5, 0, 0x1307, 1) == ["rtas.msi-register"]
     assert calls.query(model, NET, 0, 0, LSI, 0) == []
     calls.change(model, NET, MSIX, 1, 0, 1, 2, 2)
-    assert calls.query(model, NET + 4, 0, 0, 0x1308, 1) == []
+    assert calls.query(model, NET + more, 0, 0, 0x1308, 1) == []
     assert calls.query(model, NET, 0, 0, 0x1300, 1) == []
-    assert calls.query(model, NET + 4, 0, 0, 0x1308, 1) == ["rtas.msi-register"]
+    assert calls.query(model, NET + more, 0, 0, 0x1308, 1) == ["rtas.msi-register"]
     # one that is taken leaves open what it has changed
-    assert calls.change(model, NET + 4, MSIX, 1, 0, 1, 2, 2) == []
+    assert calls.change(model, NET + more, MSIX, 1, 0, 1, 2, 2) == []
     assert calls.query(model, NET, 0, 1) == []
     assert calls.query(model, NET, 0, 0, 0x1300, 1) == []
 
