@@ -12,6 +12,9 @@ from typing import Protocol
 
 from rig.program import Arrive, Await, Call, Host, Outcome, Run
 
+#: what can be put into memory
+Data = bytes | bytearray | memoryview
+
 
 class GuestMemory(Protocol):
     """Guest-physical memory, however it is reached.  Addresses and lengths are in bytes."""
@@ -19,7 +22,7 @@ class GuestMemory(Protocol):
     def read(self, address: int, length: int) -> bytes:
         """The bytes at ``address``; raises :class:`ValueError` outside RAM."""
 
-    def write(self, address: int, data: bytes) -> None:
+    def write(self, address: int, data: Data) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
 
     def extents(self) -> Iterable[tuple[int, int]]:

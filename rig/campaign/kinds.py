@@ -75,15 +75,16 @@ class Vocabulary:
         if kind in ADDRESSES:
             return self._address(rng, bits, own)
         named = self.named[kind]
-        if named and rng.random() < 0.8:
+        roll = rng.random()
+        if named and roll < 0.8:
             value = rng.choice(named)
-            if rng.random() < 0.15:
+            if roll < 0.12:
                 value += rng.choice((-1, 1))
         else:
             value = edge(rng, bits)
         if kind is Kind.COUNT and (value <= MAX_COUNT or rng.random() < 0.9):
             value %= 4096  # so that no legal call takes long, and few invalid ones must run alone
-        if kind is Kind.LENGTH and value >= BUFFER and rng.random() < 0.99:
+        if kind is Kind.LENGTH and value >= BUFFER and rng.random() < 0.993:
             value %= BUFFER  # a call with a longer one must run alone
         return value % (1 << bits)
 

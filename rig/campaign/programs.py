@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: calls of one chunk at most
 CHUNK = 1024
 #: parameter blocks stand this far apart: block, and canaries around it
-STRIDE = 0x400
+STRIDE = 0x200
 BLOCKS = 0x0090_0000
 #: memory that the calls of a program share
 SHARED = 0x00F0_0000
@@ -82,15 +82,15 @@ class Shares:
     ``shared`` is the share of addresses in memory that calls have in common.
     """
 
-    alone: float = 0.0005
-    hypercalls: float = 0.05
-    odd_shape: float = 0.015
-    odd_block: float = 0.002
-    unknown: float = 0.005
+    alone: float = 0.0003
+    hypercalls: float = 0.035
+    odd_shape: float = 0.01
+    odd_block: float = 0.0015
+    unknown: float = 0.0035
     returned: float = 0.3
     shared: float = 0.002
     host: float = 0.0002
-    final: float = 0.25
+    final: float = 0.5
 
 
 #: what a campaign has unless told otherwise
@@ -142,6 +142,12 @@ class Programs:
         self._tokens = frozenset(environment.tokens.values())
         self._ram_end = environment.ram[-1].end
         self._final = [service for service in listed if service.name in FINAL]
+        self._returned = {
+            service.name: [
+                (index, RETURNED[name]) for index, name in enumerate(service.results, 1) if name in RETURNED
+            ]
+            for service in listed
+        }
         usual = [service for service in listed if service.name not in FINAL]
         alone = [one for one in usual if one.buffers is None or one.name in FRAGILE]
         self._services = [one for one in usual if one not in alone] or alone
@@ -200,15 +206,17 @@ class Programs:
 
     def _rtas(self, making: _Making, service: Service, slot: int) -> Rtas:
         rng = making.rng
-        nargs, nret = service.shapes[0] if rng.random() < 0.9 else rng.choice(service.shapes)
+        shapes = service.shapes
+        nargs, nret = shapes[0] if len(shapes) == 1 or rng.random() < 0.9 else rng.choice(shapes)
         args = self._arguments(making, service.arguments[:nargs], 32)
         block = BLOCKS + slot * STRIDE
         announced: int | None = None
         stateless = service.name in STATELESS
-        if rng.random() < self._shares.odd_block:
+        roll = rng.random()
+        if roll < self._shares.odd_block:
             ends = (self._ram_end - 12, self._ram_end - 4 * (3 + nargs)) if stateless else ()
             block = rng.choice((*ends, block + 4, block + 1))
-        if rng.random() < self._shares.odd_shape:
+        elif roll < self._shares.odd_block + self._shares.odd_shape:
             if rng.random() < 0.5:
                 # More than any block holds must run alone.
                 far = (0x4000_0000, 0xFFFF_FFFF) if rng.random() < 0.03 else (16,)
@@ -217,9 +225,8 @@ class Programs:
             else:
                 nret = rng.choice([one for one in (0, nret - 1, nret + 1, 16) if one or stateless])
         name = ""
-        for index, result in enumerate(service.results, 1):
-            kind = RETURNED.get(result)
-            if kind is not None and index < nret and announced is None and block + STRIDE < self._ram_end:
+        for index, kind in self._returned[service.name]:
+            if index < nret and announced is None and block + STRIDE < self._ram_end:
                 name = f"call{making.count}"
                 making.fresh.append((kind, Ref(f"${name}.rets[{index}]")))
         return Rtas(service.name, args, nret, announced, block, name=name)

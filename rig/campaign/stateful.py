@@ -36,12 +36,14 @@ from rig.scenario.resolve import Names, literal
 from rig.scenario.script import Playing, Scenario, Stage
 
 #: calls of one program
-SIZE = 1 << 14
+SIZE = 1 << 15
 #: seconds a machine may take to be ready
 START = 30.0
 #: seconds for making one finding small
 SHRINKING = 60.0
 
+#: the check of a window that may have been given up half-made, which ends QEMU when it is made again
+HALF_MADE = "ddw.hardware-error"
 #: the signature of a QEMU whose own memory grows
 GREW = "machine/growth"
 
@@ -86,6 +88,12 @@ class Stateful:
         self._shares, self._only, self._revision = shares, only, revision
         self._registry = registry or dispatch.installed()
         self._known = known.Deviations(known.load() if deviations is None else deviations, build.version)
+        #: what need not be looked at closer: a machine goes on as if nothing had been wrong
+        self._expected = {
+            where: one
+            for where, one in self._known.whatever().items()
+            if one.severity != "availability" and where[1] != HALF_MADE
+        }
         self._shrinking = shrinking
         self._growth = growth
         self._health: Health | None = None
@@ -113,9 +121,15 @@ class Stateful:
     def _batch(self, number: int, calls: int) -> Report:
         began = time.monotonic()
         deferred: list[Rtas] = []
-        lane = partial(Lane, lethal=self._known.lethal(), deferred=deferred)
-        played = self._play(lambda environment: self._program(environment, number, calls, deferred), lane)
         deviations: Counter[str] = Counter()
+        lane = partial(
+            Lane,
+            lethal=self._known.lethal(),
+            deferred=deferred,
+            expected=self._expected,
+            met=deviations,
+        )
+        played = self._play(lambda environment: self._program(environment, number, calls, deferred), lane)
         mismatches: Counter[str] = Counter()
         findings: list[Finding] = []
         errors = [played.error] if played.error and not self._again(played) else []
@@ -300,8 +314,7 @@ class Played:
         self.uncertain = self.uncertain or "wrong-shape" in judged.expectation.facts
         for violation in judged.violations:
             deviation = self._known.explain(violation)
-            # A window that was given up half-made ends QEMU when it is made again.
-            half_made = violation.check == "ddw.hardware-error" and "tces-beyond-32-bits" in violation.facts
+            half_made = violation.check == HALF_MADE and "tces-beyond-32-bits" in violation.facts
             if half_made or (deviation is not None and deviation.severity == "availability"):
                 self.fragile = True
 

@@ -133,6 +133,15 @@ class Deviations:
         candidates = self._by_check.get(violation.check, ())
         return next((deviation for deviation in candidates if deviation.explains(violation)), None)
 
+    def whatever(self) -> dict[tuple[str, str], Deviation]:
+        """By call and check, those that explain every such violation, whatever the arguments and facts."""
+        found: dict[tuple[str, str], Deviation] = {}
+        for check, (first, *_) in self._by_check.items():
+            for match in first.match:
+                if match == Match(check, match.call):
+                    found |= {(call, check): first for call in match.call}
+        return found
+
     def lethal(self) -> dict[str, list[Match]]:
         """By call, the matches of those that end QEMU because of what is asked for."""
         found: dict[str, list[Match]] = {}

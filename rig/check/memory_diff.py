@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from rig.frozen import frozen
-from rig.target import GuestMemory
+from rig.target import Data, GuestMemory
 
 #: bytes compared at once: larger buffers go back to the system each time, and to get them again takes longer
 #: than all the rest; a page of the model's memory
 CHUNK = 1 << 16
 #: bytes that :class:`Standing` reads at once
-PAGE = 1 << 14
+PAGE = 1 << 12
 #: holes are not looked for in ranges of at most so many bytes, which must be RAM
 GRAIN = 1 << 12
 #: equal bytes between two differences that still belong to one run
@@ -45,7 +45,7 @@ class Standing:
                 return self._memory.read(address, length)
         return page[at : at + length]
 
-    def write(self, address: int, data: bytes) -> None:
+    def write(self, address: int, data: Data) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
         self.forget()
         self._memory.write(address, data)

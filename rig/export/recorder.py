@@ -10,7 +10,7 @@ from rig.picture import Picture
 from rig.program import Arrive, Await, Call, Host, Outcome, Run, Seed
 from rig.scenario.errors import BadScenario
 from rig.scenario.script import Registers
-from rig.target import GuestMemory
+from rig.target import Data, GuestMemory
 
 
 class _Noted:
@@ -23,8 +23,8 @@ class _Noted:
     def read(self, address: int, length: int) -> bytes:
         return self._memory.read(address, length)
 
-    def write(self, address: int, data: bytes) -> None:
-        self._log.append(Seed(address, data))
+    def write(self, address: int, data: Data) -> None:
+        self._log.append(Seed(address, bytes(data)))
         self._memory.write(address, data)
 
     def extents(self) -> Iterable[tuple[int, int]]:

@@ -6,7 +6,8 @@ It performs no input or output and knows no debugger; the machine moves the byte
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from rig.frozen import frozen
@@ -139,6 +140,7 @@ class Codec:
         self.endian = endian
         order = _order(endian)
         self._lean = struct.Struct(f"{order}10Q")
+        self._doublewords = [struct.Struct(f"{order}{count}Q") for count in range(len(ARGUMENTS) + 1)]
         self._mailbox = struct.Struct(f"{order}{MAILBOX_SIZE // 8}Q")
         self._order = order
 
@@ -170,6 +172,20 @@ class Codec:
 
     # ---- vectors and records -------------------------------------------------------------------------------
 
+    def vectors(self, parts: Sequence[Call | Run], full: bool) -> bytearray:
+        """The vectors of several, one after the other; raises as :meth:`vector`."""
+        size, at = (FULL_SIZE, LEAN_AT) if full else (LEAN_SIZE, 0)
+        data = bytearray(memoryview(_patterns(self.endian, full))[: size * len(parts)])
+        for start, part in zip(range(0, len(data), size), parts, strict=True):
+            if isinstance(part, Call) and not part.registers and len(part.args) < len(ARGUMENTS):
+                try:
+                    self._doublewords[1 + len(part.args)].pack_into(data, start + at, part.opcode, *part.args)
+                    continue
+                except struct.error:
+                    pass  # a reference, or a number that does not fit
+            data[start : start + size] = self.vector(part, full)
+        return data
+
     def vector(self, part: Call | Run, full: bool) -> bytes:
         """The vector of a call or routine: its own registers, and the pattern in the others.
 
@@ -199,6 +215,23 @@ class Codec:
         if not full:
             return dict(zip(ARGUMENTS, self._lean.unpack(data), strict=True))
         return Record(data, self.endian)
+
+
+@cache
+def _patterns(endian: Endian, full: bool) -> bytes:
+    """As many vectors of nothing but the pattern as a batch may have."""
+    vector = TEMPLATE[endian] if full else TEMPLATE[endian][LEAN_AT : LEAN_AT + LEAN_SIZE]
+    return vector * capacity(full)
+
+
+@cache
+def _unwritten() -> bytes:
+    return UNWRITTEN * (TABLES - BATCH)
+
+
+def unwritten(count: int, full: bool) -> memoryview:
+    """So many records before the agent has written any."""
+    return memoryview(_unwritten())[: count * size(full)]
 
 
 def mailbox_at(cpu: int) -> int:

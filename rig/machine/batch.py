@@ -31,9 +31,13 @@ OWN = ("sprg0", "sprg1")
 
 @frozen
 class Batch:
-    """The vector of each call, for the CPU with index ``cpu``; ``full`` is the kind of vector and record."""
+    """The vectors of ``count`` calls, one after the other, for the CPU with index ``cpu``.
 
-    vectors: tuple[bytes, ...]
+    ``full`` is the kind of vector and record.
+    """
+
+    vectors: bytes | bytearray
+    count: int
     full: bool
     cpu: int
     #: what MSR has besides the agent's bits, and the routine that makes the calls; 0 is the agent itself
@@ -62,12 +66,7 @@ class Batch:
         if routine and not full:
             raise ValueError("a call in another state than the agent's needs a full record")
         uniform = not any(part.registers for part in parts)
-        return cls(tuple([codec.vector(part, full) for part in parts]), full, cpu, msr, routine, at, uniform)
-
-    @property
-    def count(self) -> int:
-        """The number of calls."""
-        return len(self.vectors)
+        return cls(codec.vectors(parts, full), len(parts), full, cpu, msr, routine, at, uniform)
 
     @property
     def records_at(self) -> int:
@@ -75,9 +74,9 @@ class Batch:
         return agent.records_at(self.count, self.full, self.at)
 
     @property
-    def unwritten(self) -> bytes:
+    def unwritten(self) -> memoryview:
         """The records before the agent has written any."""
-        return agent.UNWRITTEN * agent.size(self.full) * self.count
+        return agent.unwritten(self.count, self.full)
 
     def outcomes(
         self, records: bytes, last: Outcome, carried: dict[str, int], codec: agent.Codec
@@ -98,7 +97,8 @@ class Batch:
 
     def before(self, index: int, codec: agent.Codec) -> Mapping[str, int]:
         """What the vector with that index loads."""
-        loaded = codec.record(self.vectors[index], self.full)
+        size = agent.size(self.full)
+        loaded = codec.record(bytes(self.vectors[index * size : (index + 1) * size]), self.full)
         return Record(loaded.data, loaded.endian, RECORD_ONLY) if isinstance(loaded, Record) else loaded
 
 
@@ -115,7 +115,7 @@ class Outcomes:
         blank = agent.UNWRITTEN * size
         self.last = last
         self.done = next(
-            (at // size for at in range(0, len(records), size) if records[at : at + size] == blank),
+            (at // size for at in range(0, len(records), size) if records.startswith(blank, at)),
             len(records) // size,
         )
         self._batch, self._records, self._size = batch, records, size
@@ -137,7 +137,7 @@ class Outcomes:
         if index == self.done:  # the call after the last record is the one that did not come back
             return replace(self.last, before=self._batch.before(index, self._codec))
         before, after = self._before(index), self._after(index)
-        if index == len(self._batch.vectors) - 1:  # what came after all had returned is the last one's
+        if index == self._batch.count - 1:  # what came after all had returned is the last one's
             return replace(self.last, registers=after, before=before)
         return Outcome("returned", after, before, clock=self.last.clock)
 
@@ -184,14 +184,18 @@ class Outcomes:
         """
         import numpy as np
 
-        after, vectors = self.rows, self._batch.vectors[: 1 if self._batch.uniform else self.done]
-        before = np.frombuffer(b"".join(vectors), after.dtype).reshape(len(vectors), after.shape[1])
-        changed = after.view(np.uint64) ^ before.view(np.uint64)
+        rows = self.rows
+        before = np.frombuffer(self._batch.vectors, np.uint64).reshape(-1, rows.shape[1])
+        before = before[: 1 if self._batch.uniform else self.done]
+        after, mask = rows.view(np.uint64), np.frombuffer(preserved, np.uint64)
+        changed = (after != before) & (mask != 0)
+        for column in np.flatnonzero((mask != 0) & (~mask != 0)).tolist():
+            changed[:, column] = (after[:, column] ^ before[:, column]) & mask[column] != 0
         for name in RECORD_ONLY:
             column = doubleword(name)
-            changed[:, column] = (after[:, column] ^ self._stood(name, after[:, column])).view(np.uint64)
-        changed &= np.frombuffer(preserved, np.uint64)
-        disturbed: NDArray[np.bool_] = np.logical_or.reduce(changed, axis=1)
+            stood = self._stood(name, rows[:, column]).view(np.uint64)
+            changed[:, column] = (after[:, column] ^ stood) & mask[column] != 0
+        disturbed: NDArray[np.bool_] = changed.any(axis=1)
         return disturbed
 
     def _stood(self, name: str, after: Rows) -> Rows:

@@ -24,6 +24,7 @@ from rig.deadline import Deadline
 from rig.frozen import frozen
 from rig.machine.errors import DebuggerError, LaunchError, Timeout
 from rig.machine.process import Process
+from rig.target import Data
 
 #: gdbs that may know powerpc:common64, the likeliest first; the environment variable RIG_GDB goes before them
 CANDIDATES = ("gdb-multiarch", "powerpc64-linux-gnu-gdb", "gdb")
@@ -288,7 +289,7 @@ class Debugger:
             raise DebuggerError(f"gdb read {len(data)} of {length} bytes at {address:#x}")
         return data
 
-    def write(self, address: int, data: bytes, deadline: Deadline) -> None:
+    def write(self, address: int, data: Data, deadline: Deadline) -> None:
         """Put ``data`` into guest memory; code translated from it is forgotten."""
         if len(data) <= 1024:
             self.command(f"-data-write-memory-bytes {address:#x} {data.hex()}", deadline)

@@ -97,7 +97,7 @@ class Execution:
         """Put a batch and all of its request into memory but the sequence number, which starts it."""
         mailbox = agent.mailbox_at(batch.cpu)
         segment = SEGMENT if self.translation == "hash" and batch.msr else 0
-        self.memory.write(batch.at, b"".join(batch.vectors))
+        self.memory.write(batch.at, batch.vectors)
         self.memory.write(
             mailbox + agent.AT_REQUEST,
             self.codec.request(batch.at, batch.records_at, batch.count, batch.full, batch.msr),
@@ -172,14 +172,16 @@ class Execution:
         sources = [live.debugger.fileno(), live.monitor.fileno(), live.process.pidfd]
         sources += [] if console is None else [console.fileno()]
         ready, _, _ = select.select(sources, [], [], seconds)
-        if console is not None:
+        if console is not None and console.fileno() in ready:
             console.pump()
-        self.events += live.monitor.events()
-        try:
-            live.debugger.pump()
-        except MachineError:
-            if not self.dead():
-                raise
+        if live.monitor.fileno() in ready:
+            self.events += live.monitor.events()
+        if live.debugger.fileno() in ready:
+            try:
+                live.debugger.pump()
+            except MachineError:
+                if not self.dead():
+                    raise
         return bool(ready)
 
     def status(self, seconds: float = ANSWER) -> str:

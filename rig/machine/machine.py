@@ -257,10 +257,8 @@ class Machine:
 
         No record is prepared and none is looked at: the fast way, for campaigns.  :meth:`finish` must follow.
         """
-        size = agent.size(full)
         with self._session.blamed():
-            each = tuple(vectors[at : at + size] for at in range(0, count * size, size))
-            self._live.post(Batch(each, full, 0))
+            self._live.post(Batch(vectors, count, full, 0))
             self._live.resume(Deadline(ANSWER))
 
     def finish(self, count: int, deadline: Deadline, *, full: bool = False) -> tuple[Ending, bytes]:

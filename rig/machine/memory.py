@@ -9,11 +9,12 @@ import ctypes
 import errno
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
 from rig.program import MachineOptions
+from rig.target import Data
 
 if TYPE_CHECKING:  # their libraries are imported while QEMU starts
     from rig.machine.debugger import Debugger
@@ -25,6 +26,8 @@ FALLOC_FL_KEEP_SIZE = 0x01
 FALLOC_FL_PUNCH_HOLE = 0x02
 #: seconds that one transfer through QEMU may take
 TRANSFER = 60.0
+#: reads of up to so many bytes go by the mapping, and may make pages of zero where there were holes
+SMALL = 1 << 21
 #: bytes searched at a time for pages that are not zero
 CHUNK = 1 << 24
 
@@ -50,14 +53,25 @@ class Anonymous:
     def __init__(self, name: str, size: int) -> None:
         self.fd = os.memfd_create(name, os.MFD_CLOEXEC)
         os.ftruncate(self.fd, size)
+        self._view: mmap.mmap | None = None
 
     @property
     def path(self) -> str:
         """Its path for a child that inherits the descriptor."""
         return f"/proc/self/fd/{self.fd}"
 
+    @property
+    def view(self) -> mmap.mmap:
+        """A mapping of it, which is much faster than :meth:`read` and :meth:`write` while its size stays.
+
+        Reading a hole through it makes pages of zero there.
+        """
+        if self._view is None:
+            self._view = mmap.mmap(self.fd, 0)
+        return self._view
+
     def extents(self, end: int) -> Iterator[tuple[int, int]]:
-        """(offset, length) of what was ever written below ``end``; the rest are holes."""
+        """(offset, length) of what was ever touched below ``end``; the rest are holes."""
         start = 0
         while start < end:
             try:
@@ -73,13 +87,12 @@ class Anonymous:
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes at ``offset``, zero past the end."""
-        # pread rather than a mapping: reading a hole through a mapping would fill it with a page.
         data = os.pread(self.fd, length, offset)
         while 0 < len(data) < length and (more := os.pread(self.fd, length - len(data), offset + len(data))):
             data += more
         return data.ljust(length, b"\0")
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: Data) -> None:
         """Put ``data`` at ``offset``; raises :class:`OSError` when memory is full."""
         view = memoryview(data)
         while view:
@@ -103,6 +116,9 @@ class Anonymous:
 
     def close(self) -> None:
         """Give it up.  May be called twice."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -125,8 +141,11 @@ class Mapped:
             raise ValueError(f"{start:#x}..{start + size:#x} is RAM already")
         self._banks = sorted([*self._banks, (start, size, file)], key=lambda bank: bank[0])
 
-    def _pieces(self, address: int, length: int) -> Iterator[tuple[Anonymous, int, int]]:
+    def _pieces(self, address: int, length: int) -> Iterable[tuple[Anonymous, int, int]]:
         """(file, offset, bytes) of a range, all of which must be RAM."""
+        _, whole, first = self._banks[0]
+        if 0 <= address <= address + length <= whole:  # as nearly always
+            return ((first, address, length),)
         at, end = address, address + length
         found = []
         for start, size, file in self._banks:
@@ -135,18 +154,23 @@ class Mapped:
                 at += found[-1][2]
         if length < 0 or at != end:
             raise ValueError(f"{address:#x}..{end:#x} is not all RAM")
-        return iter(found)
+        return found
 
     def read(self, address: int, length: int) -> bytes:
-        """The bytes at ``address``; raises :class:`ValueError` outside RAM."""
-        return b"".join(file.read(offset, size) for file, offset, size in self._pieces(address, length))
+        """The bytes at ``address``; raises :class:`ValueError` outside RAM.
 
-    def write(self, address: int, data: bytes) -> None:
+        More than :data:`SMALL` are read without filling holes.
+        """
+        if length > SMALL:
+            return b"".join(file.read(offset, size) for file, offset, size in self._pieces(address, length))
+        return b"".join(file.view[at : at + size] for file, at, size in self._pieces(address, length))
+
+    def write(self, address: int, data: Data) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
-        view = memoryview(data)
-        for file, offset, size in self._pieces(address, len(data)):
-            file.write(offset, view[:size])
-            view = view[size:]
+        rest = memoryview(data)
+        for file, at, size in self._pieces(address, len(data)):
+            file.view[at : at + size] = rest[:size]
+            rest = rest[size:]
 
     def mapping(self) -> mmap.mmap:
         """A mapping of one's own of the RAM at 0, for arrays.  Reading a hole through it fills the hole."""
@@ -198,7 +222,7 @@ class ByDebugger:
         _check(address, length, self.size)
         return self._debugger.read(address, length, Deadline(TRANSFER)) if length else b""
 
-    def write(self, address: int, data: bytes) -> None:
+    def write(self, address: int, data: Data) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
         _check(address, len(data), self.size)
         self._debugger.write(address, data, Deadline(TRANSFER))
@@ -237,7 +261,7 @@ class Saved:
         self._save(address, length)
         return self._file.read(0, length)
 
-    def write(self, address: int, data: bytes) -> None:
+    def write(self, address: int, data: Data) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
         self._writer.write(address, data)
         if self._copied:

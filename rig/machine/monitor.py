@@ -14,8 +14,9 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Coroutine, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from qemu.qmp import ExecInterruptedError, ExecuteError, Message, QMPClient, QMPError, Runstate
 
@@ -40,6 +41,25 @@ def _loop() -> asyncio.AbstractEventLoop:
         return loop
 
 
+class _Client(QMPClient):
+    """Writes every message to ``log`` as it is: to make it pretty takes longer than all the rest."""
+
+    def __init__(self, name: str, log: TextIO) -> None:
+        super().__init__(name)
+        self._log = log
+
+    def _note(self, arrow: str, message: Message) -> Message:
+        now = datetime.now().isoformat(" ", "milliseconds")
+        self._log.write(f"{now} {arrow} {bytes(message).decode(errors='replace').rstrip()}\n")
+        return message
+
+    def _cb_outbound(self, msg: Message) -> Message:
+        return self._note("-->", msg)
+
+    def _cb_inbound(self, msg: Message) -> Message:
+        return self._note("<--", msg)
+
+
 class Monitor:
     """One QMP session over a connected socket, which it owns from then on.
 
@@ -51,15 +71,19 @@ class Monitor:
         self._socket = connection
         self._events: deque[Event] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._client = QMPClient(f"rig-{os.getpid()}-{next(_numbers)}")
+        self._log = log.open("a", buffering=1)
+        self._client = _Client(f"rig-{os.getpid()}-{next(_numbers)}", self._log)
         self._client.logger.propagate = False
         self._client.logger.setLevel(logging.DEBUG)
-        self._handler = logging.FileHandler(log)
+        self._handler = logging.StreamHandler(self._log)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self._client.logger.addHandler(self._handler)
         # A filter that keeps the event itself: the listener's own history would grow for ever.
         self._client.events.event_filter = self._take
         self._connected = False
+        #: what waits for QEMU, and the task that ends it when QEMU closes the connection
+        self._waiting: set[asyncio.Task[object]] = set()
+        self._watch: asyncio.Task[None] | None = None
 
     def _take(self, message: Message) -> bool:
         data = message.get("data", {})
@@ -74,10 +98,11 @@ class Monitor:
 
     def _run(self, work: Coroutine[object, object, T], deadline: Deadline, what: str) -> T:
         """``work`` on the loop's thread; raises :class:`Timeout` and :class:`MonitorError`."""
-        bounded = asyncio.wait_for(self._unless_ended(work), deadline.remaining())
+        answer = asyncio.run_coroutine_threadsafe(self._unless_ended(work), _loop())
         try:
-            return asyncio.run_coroutine_threadsafe(bounded, _loop()).result()
+            return answer.result(deadline.remaining())
         except TimeoutError:
+            answer.cancel()
             raise Timeout(f"the monitor did not answer {what} within {deadline.seconds:g} s") from None
         except ExecuteError as error:
             raise Refused(error.error_class, str(error)) from None
@@ -87,8 +112,12 @@ class Monitor:
 
     def connect(self, deadline: Deadline) -> None:
         """Await the greeting and leave capabilities negotiation."""
-        self._run(self._client.connect(self._socket), deadline, "the connection")
+        self._run(self._connect(), deadline, "the connection")
         self._connected = True
+
+    async def _connect(self) -> None:
+        await self._client.connect(self._socket)
+        self._watch = asyncio.ensure_future(self._interrupt())
 
     def execute(self, command: str, arguments: Mapping[str, object] | None, deadline: Deadline) -> object:
         """What ``command`` returns; raises :class:`Refused` when QEMU answers with an error.
@@ -107,19 +136,26 @@ class Monitor:
         while self._client.runstate == Runstate.RUNNING:
             await self._client.runstate_changed()
 
+    async def _interrupt(self) -> None:
+        """End what a QEMU that closes the connection would leave waiting for ever."""
+        await self._closed()
+        for task in self._waiting:
+            task.cancel()
+
     async def _unless_ended(self, work: Coroutine[object, object, T]) -> T:
-        """``work``, which a QEMU that closes the connection would leave waiting for ever."""
         if not self._connected:
             return await work
-        answer, end = asyncio.ensure_future(work), asyncio.ensure_future(self._closed())
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting.add(task)
         try:
-            await asyncio.wait((answer, end), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise EOFError("QEMU closed the connection")
-            return answer.result()
+            return await work
+        except asyncio.CancelledError:
+            if self._client.runstate != Runstate.RUNNING:
+                raise EOFError("QEMU closed the connection") from None
+            raise
         finally:
-            answer.cancel()
-            end.cancel()
+            self._waiting.discard(task)
 
     def ended(self, deadline: Deadline) -> None:
         """Wait until QEMU has closed the connection: every event that it sent is then in the queue."""
@@ -136,6 +172,6 @@ class Monitor:
                 self._run(self._client.disconnect(), Deadline(5.0), "disconnect")
         self._socket.close()
         self._client.logger.removeHandler(self._handler)
-        self._handler.close()
+        self._log.close()
         os.close(self._wake)
         self._wake = -1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from rig.model.environment import Region
+from rig.target import Data
 
 PAGE = 0x10000
 #: a page that was never written
@@ -51,7 +52,7 @@ class Memory:
             for page, offset, size in self._pieces(address, length)
         )
 
-    def write(self, address: int, data: bytes) -> None:
+    def write(self, address: int, data: Data) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
         number, at = divmod(address, PAGE)
         if self._whole and at + len(data) <= PAGE and (known := self._pages.get(number)) is not None:

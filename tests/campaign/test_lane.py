@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 from rig.campaign.lane import Lane
 from rig.campaign.programs import BLOCKS, STRIDE, Programs, Shares
 from rig.campaign.stateful import OPTIONS
-from rig.check.deviations import Bound, Match
+from rig.check.deviations import Bound, Deviations, Match, load
 from rig.check.judge import Judge, Judged, Judgement
 from rig.check.violation import Violation
 from rig.machine.batch import Outcomes
@@ -65,6 +66,27 @@ def test_it_finds_what_the_judge_finds(machine: Callable[[], Machine]) -> None:
     assert shown(bulk) == shown(single)
     assert any(one.check.startswith("rtas.") for one in bulk.violations)  # breaches that passed
     assert (bulk.calls, set(bulk.returns)) == (single.calls, set(single.returns))
+
+
+def test_what_is_expected_is_counted_and_not_looked_at(machine: Callable[[], Machine], build: Build) -> None:
+    known = Deviations(load(), build.version)
+
+    def explained(judgement: Judgement) -> Counter[str]:
+        found = (known.explain(one) for one in judgement.violations if one.check != CLOCK)
+        return Counter(one.id for one in found if one is not None)
+
+    subject = machine()
+    chunks = list(Programs(subject.environment, installed(), 3, SHARES).chunks(0, CALLS))
+    met: Counter[str] = Counter()
+    bulk = played(
+        Lane(subject, Model(subject.environment), expected=known.whatever(), met=met),
+        chunks,
+    )
+    subject = machine()
+    single = played(Judge(subject, Model(subject.environment)), [bulk.executed])
+    del met["clock-nanosecond-unreduced"]
+    assert met.total() > len(bulk.violations)
+    assert met + explained(bulk) == explained(single)
 
 
 QUERY = [Rtas("query-cpu-stopped-state", (0,), 2, block=BLOCKS + slot * STRIDE) for slot in range(4)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rig.check.deviations import BadDeviations, Deviation, Deviations, load
+from rig.check.deviations import BadDeviations, Deviation, Deviations, Match, load
 from rig.check.verdict import decide
 from rig.check.violation import Violation
 
@@ -43,6 +43,16 @@ def test_the_shipped_file_is_sound() -> None:
 
 def test_a_described_violation_is_explained(tmp_path: Path) -> None:
     assert known(tmp_path)[0].explains(SEEN)
+
+
+def test_what_needs_no_further_look_is_told_by_call_and_check(tmp_path: Path) -> None:
+    alone = '[[deviation.match]]\ncheck = "memory"\ncall = ["A", "B"]\n'
+    (one,) = known(tmp_path, f"{ENTRY}\n{alone}")
+    assert Deviations([one], (7, 0)).whatever() == {("A", "memory"): one, ("B", "memory"): one}
+    assert Deviations([one], (5, 0)).whatever() == {}
+    # Another one comes first, and what that explains is its own.
+    first = replace(one, id="first", match=(Match("memory", ("A",), frozenset({"count-zero"})),))
+    assert Deviations([first, one], (7, 0)).whatever() == {}
 
 
 def test_the_calls_that_end_qemu_are_told_before_they_are_made() -> None:

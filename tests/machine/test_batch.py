@@ -19,7 +19,7 @@ def test_whatever_comes_of_a_batch_is_with_one_of_its_calls(done: int) -> None:
     """Also when QEMU died after the last record was written: then it is the last call's."""
     batch = Batch.of(CALLS, CODEC, full=False)
     size = agent.size(full=False)
-    records = b"".join(batch.vectors[:done]) + agent.UNWRITTEN * size * (len(CALLS) - done)
+    records = batch.vectors[: done * size] + agent.UNWRITTEN * size * (len(CALLS) - done)
     last = Outcome("died", events=(Event("X"),), exit_status=-11)
     outcomes = batch.outcomes(records, last, {}, CODEC)
     assert len(outcomes) == min(done + 1, len(CALLS))
@@ -44,9 +44,10 @@ def test_a_changed_register_is_told_from_the_others(
     calls = [Call(0xF001, (number,), registers=registers if number else {}) for number in range(3)]
     batch = Batch.of(calls, codec)
     records = b""
-    for number, vector in enumerate(batch.vectors):
-        data = bytearray(vector)
-        sprg1 = batch.records_at + number * agent.size(full=True)
+    size = agent.size(full=True)
+    for number in range(len(calls)):
+        data = bytearray(batch.vectors[number * size : (number + 1) * size])
+        sprg1 = batch.records_at + number * size
         for held, value in (CARRIED | {"sprg0": agent.MAILBOX, "sprg1": sprg1}).items():
             put(data, held, value, endian)
         if number == 1 and name:

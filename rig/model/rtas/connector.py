@@ -6,6 +6,7 @@ rules of the work area, and the whole to what the documents promise of such an e
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rig.model.address import in_ram, load, ram_of
@@ -226,7 +227,7 @@ def _boot_time(kind: str, environment: Environment) -> Node | None:
 # ---- the call ----
 
 
-def _configure(request: Request) -> tuple[Reply, ...]:
+def _configure(request: Request) -> Iterable[Reply]:
     address, extent = request.args[:2]
     state = request.state
     if address % PAGE or extent or not in_ram(state, address, PAGE):
@@ -249,10 +250,11 @@ def _configure(request: Request) -> tuple[Reply, ...]:
     return _walk(request, connector, address, area)
 
 
-def _astray(request: Request, address: int, extent: int) -> tuple[Reply, ...]:
+def _astray(request: Request, address: int, extent: int) -> Iterator[Reply]:
     """A work area off its page or out of memory, or memory that was not asked for: LoPAR is silent.
 
-    Nothing but the area may change, and what became of a walk is not known.
+    Nothing but the area may change, and what became of a walk is not known.  Each when it is asked for: most
+    callers need one of them.
     """
     state = request.state
     pages = (address, extent) if extent else (address,)
@@ -263,10 +265,8 @@ def _astray(request: Request, address: int, extent: int) -> tuple[Reply, ...]:
             connector.walk = None
 
     statuses = (PARAMETER_ERROR, CHILD, PROPERTY, SIBLING, PARENT, COMPLETE, MORE_MEMORY)
-    return tuple(
-        Reply(status, rule=SHAPE, scratch=scratch, effect=lost)
-        for status in (*statuses, CANNOT, NO_CONNECTOR, NO_SYSTEM, BUSY, *EXTENDED_DELAY)
-    )
+    for status in (*statuses, CANNOT, NO_CONNECTOR, NO_SYSTEM, BUSY, *EXTENDED_DELAY):
+        yield Reply(status, rule=SHAPE, scratch=scratch, effect=lost)
 
 
 def _areas(request: Request) -> Footprint:

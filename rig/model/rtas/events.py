@@ -151,19 +151,25 @@ def _told(request: Request, mask: int, critical: int, buffer: Buffer) -> tuple[R
     whole = buffer.limit if in_ram(state, buffer.address, buffer.limit) else 0
     replies: list[Reply] = []
     if among:
-        guarded = _reply(events, among, buffer, state, buffer.room, critical)
-        replies.append(replace(guarded, writes=buffer.guard(state)))
+        replies.append(
+            _reply(events, among, buffer, state, buffer.room, critical, writes=buffer.guard(state))
+        )
         if buffer.room < buffer.limit:
-            loose = _reply(events, among, buffer, state, buffer.limit, critical)
-            replies.append(replace(loose, breach=PAST_LENGTH))
+            replies.append(_reply(events, among, buffer, state, buffer.limit, critical, breach=PAST_LENGTH))
     if others and whole:
-        wrong = _reply(events, others, buffer, state, buffer.room, critical)
-        replies.append(replace(wrong, breach=WRONG_CLASS))
+        replies.append(_reply(events, others, buffer, state, buffer.room, critical, breach=WRONG_CLASS))
     return tuple(replies)
 
 
 def _reply(
-    events: Events, among: list[Pending], buffer: Buffer, state: State, room: int, critical: int
+    events: Events,
+    among: list[Pending],
+    buffer: Buffer,
+    state: State,
+    room: int,
+    critical: int,
+    writes: tuple[Write, ...] = (),
+    breach: Breach | None = None,
 ) -> Reply:
     """An event of ``among`` is told in ``room`` bytes."""
 
@@ -177,6 +183,8 @@ def _reply(
         scratch=buffer.scratch(state, room),
         relations=_relations(among, buffer, room, critical) if visible else (),
         effect=settle,
+        writes=writes,
+        breach=breach,
     )
 
 

@@ -6,7 +6,7 @@ cells are masked and what may be written around it is the business of :mod:`rig.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from rig.frozen import frozen
@@ -72,7 +72,7 @@ class Reply:
 
 
 #: the replies permitted for a request with the right nargs and nret; must not change the state
-Replies = Callable[[Request], tuple[Reply, ...]]
+Replies = Callable[[Request], Iterable[Reply]]
 
 
 @frozen
