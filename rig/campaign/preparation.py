@@ -15,7 +15,7 @@ from rig.check.judge import Pending
 from rig.frozen import frozen
 from rig.model.environment import Environment
 from rig.model.model import Model
-from rig.model.rtas.call import HEADER, Block, Tokens, described, reach
+from rig.model.rtas.call import HEADER, Block, Tokens, described, reach, shown
 from rig.model.rtas.families import SERVICES
 from rig.model.rtas.service import Request, Service, only_block
 from rig.program import H_RTAS, Call, Outcome, Ref, Rtas, Seed, Step
@@ -148,9 +148,12 @@ class Preparation:
         if len(args) not in {nargs for nargs, _ in service.shapes}:
             return False
         block = Block(BLOCKS, self._model.state.environment.tokens.get(name, 0), len(args), 0)
+        matches = [match for match in self._lethal[name] if match.reaches(shown(service, block, args))]
+        if not matches:
+            return False
         request = Request(args, block.nargs, block.nret, block.rets, self._model.state, exact=False)
         call = described(service, block, request)
-        return any(match.foresees(call.facts, call.arguments) for match in self._lethal[name])
+        return any(match.foresees(call.facts, call.arguments) for match in matches)
 
     def _cells(self, step: Rtas) -> tuple[int, ...]:
         """The arguments; raises :class:`BadScenario` for a reference to a call that was not made."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsLenAndGetItem
 
 #: calls of one chunk at most
-CHUNK = 1024
+CHUNK = 1536
 #: parameter blocks stand this far apart: block, and canaries around it
 STRIDE = 0x200
 BLOCKS = 0x0090_0000

@@ -71,12 +71,12 @@ class Match:
 
     def foresees(self, facts: frozenset[str], arguments: Mapping[str, int]) -> bool:
         """Whether a call with these facts and arguments is of those described, before it is made."""
-        return (
-            self.facts <= facts
-            and not self.without & facts
-            and all(
-                name in arguments and bound.holds(arguments[name]) for name, bound in self.arguments.items()
-            )
+        return self.facts <= facts and not self.without & facts and self.reaches(arguments)
+
+    def reaches(self, arguments: Mapping[str, int]) -> bool:
+        """Whether a call with these arguments can be of those described."""
+        return all(
+            name in arguments and bound.holds(arguments[name]) for name, bound in self.arguments.items()
         )
 
 

@@ -52,6 +52,14 @@ class Memory:
             for page, offset, size in self._pieces(address, length)
         )
 
+    def holds(self, address: int, data: bytes) -> bool:
+        """Whether these bytes are at ``address``; raises :class:`ValueError` outside RAM."""
+        number, at = divmod(address, PAGE)
+        known = self._pages.get(number)
+        if self._whole and known is not None and not at and len(data) == PAGE:
+            return known == data  # by far the most frequent case, and worth no copy
+        return self.read(address, len(data)) == data
+
     def write(self, address: int, data: Data) -> None:
         """Put ``data`` at ``address``; raises :class:`ValueError` outside RAM."""
         number, at = divmod(address, PAGE)

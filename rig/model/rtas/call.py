@@ -8,7 +8,7 @@ was given a reference to may change (LoPAR R1-7.2.4-3).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rig.frozen import frozen
@@ -133,8 +133,7 @@ def expect(registers: Mapping[str, int], state: State) -> Expectation:
         called = Case("called", CALLED, scratch=_scratch(state, block.rets, block.nret))
         return Expectation(name, (called,), arguments, facts | {"service-unmodelled"})
 
-    shown = _cells(state, block.args, min(block.nargs, len(service.arguments)))
-    arguments |= {argument.name: cell for argument, cell in zip(service.arguments, shown, strict=False)}
+    arguments = shown(service, block, _cells(state, block.args, min(block.nargs, len(service.arguments))))
     exact = (block.nargs, block.nret) in service.shapes and "block-outside-memory" not in facts
     request = _request(service, block, state, exact=exact)
     if (block.nargs, block.nret) not in service.shapes:
@@ -151,12 +150,17 @@ def expect(registers: Mapping[str, int], state: State) -> Expectation:
 
 def described(service: Service, block: Block, request: Request) -> Expectation:
     """What :func:`expect` says of a request that LoPAR specifies, in a block in RAM, but for the cases."""
-    arguments = {"token": block.token, "nargs": block.nargs, "nret": block.nret}
-    arguments |= {
-        argument.name: cell for argument, cell in zip(service.arguments, request.args, strict=False)
-    }
     facts = service.facts(request) if service.facts else frozenset[str]()
+    arguments = shown(service, block, request.args)
     return Expectation(service.name, (), arguments, facts, reach(service, block, request))
+
+
+def shown(service: Service, block: Block, args: Sequence[int]) -> dict[str, int]:
+    """The arguments of a call as deviations and reports name them."""
+    arguments = {"token": block.token, "nargs": block.nargs, "nret": block.nret}
+    for argument, cell in zip(service.arguments, args, strict=False):
+        arguments[argument.name] = cell
+    return arguments
 
 
 def footprint(registers: Mapping[str, int], state: State) -> Footprint:
