@@ -67,7 +67,7 @@ class Lane(Judge):
         self._expected = expected
         self._met = Counter() if met is None else met
         self._preparation = Preparation(
-            model, machine.memory, self.names, self._put, lethal, [] if deferred is None else deferred
+            machine, model, self.names, self._put, lethal, [] if deferred is None else deferred
         )
         #: whether a call of the chunk has been executed
         self._begun = False

@@ -11,7 +11,7 @@ from rig.campaign.programs import BLOCKS, MOSTLY, STRIDE
 from rig.campaign.slots import SLOTS
 from rig.check.deviations import Match
 from rig.check.granules import GRANULE, granules
-from rig.check.judge import Pending
+from rig.check.judge import Pending, Subject
 from rig.frozen import frozen
 from rig.model.environment import Environment
 from rig.model.model import Model
@@ -21,7 +21,6 @@ from rig.model.rtas.service import Request, Service, only_block
 from rig.program import H_RTAS, Call, Outcome, Ref, Rtas, Seed, Step
 from rig.scenario.errors import BadScenario
 from rig.scenario.resolve import BEFORE, MASK32, Names, canary, resolve, resolve_step
-from rig.target import GuestMemory
 
 _CANARIES = canary(SLOTS.start, SLOTS.length)
 
@@ -82,21 +81,22 @@ class Other(Pending):
 
 
 class Preparation:
-    """Makes calls ready for a machine with ``model`` and ``memory``.
+    """Makes calls ready for ``machine`` and its ``model``.
 
-    Calls that match one of the ``lethal`` are not made ready but added to ``deferred``.
+    ``names`` are what earlier calls returned, and ``put`` lets both hold bytes.  Calls that match one of the
+    ``lethal`` are not made ready but added to ``deferred``.
     """
 
     def __init__(
         self,
+        machine: Subject,
         model: Model,
-        memory: GuestMemory,
         names: Names,
         put: Put,
         lethal: Mapping[str, Sequence[Match]],
         deferred: list[Rtas],
     ) -> None:
-        self._model, self._memory, self._names, self._put = model, memory, names, put
+        self._machine, self._model, self._names, self._put = machine, model, names, put
         self._lethal, self._deferred = lethal, deferred
         self._tree: Environment | None = None
         self._shapes: dict[tuple[object, int, object], Shape] = {}
@@ -177,7 +177,7 @@ class Preparation:
         }
         if environment.is_ram(MOSTLY.start, MOSTLY.length):
             # At once: RAM is compared by runs of pages, and this is one.
-            self._put(MOSTLY.start, self._memory.read(MOSTLY.start, MOSTLY.length))
+            self._put(MOSTLY.start, self._machine.memory.read(MOSTLY.start, MOSTLY.length))
 
     def _room(self, environment: Environment) -> bool:
         """Whether the slots are memory that nobody else uses."""

@@ -36,6 +36,11 @@ SHARED = 0x00F0_0000
 #: buffers of their own for the calls of a chunk, each with room behind it for calls that go on past its end
 BUFFERS = 0x0100_0000
 APART = 2 * BUFFER
+#: work areas of ibm,configure-connector, whose calls go on from where those of earlier chunks came
+WALKS = 0x00F1_0000
+AREAS = 16
+#: the indicator of set-indicator by which a connector is isolated
+ISOLATION = 9001
 #: as far as most chunks need them
 MOSTLY = Region(BUFFERS, CHUNK // 6 * APART)
 
@@ -116,8 +121,15 @@ class _Making:
     known: dict[Kind, list[Ref]] = field(default_factory=dict)
     fresh: list[tuple[Kind, Ref]] = field(default_factory=list)
     count: int = 0
-    #: buffers that calls of the chunk have
+    #: buffers that calls of the chunk have, and work areas
     buffers: int = 0
+    areas: int = 0
+    #: the first cells of work areas that are new
+    seeds: list[Seed] = field(default_factory=list)
+    #: work areas that an earlier chunk used, and for which connector
+    walked: dict[int, int] = field(default_factory=dict)
+    #: connectors to isolate (0) or not (1), which makes their entities ready to be configured
+    isolations: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Programs:
@@ -148,6 +160,14 @@ class Programs:
             ]
             for service in listed
         }
+        named = {service.name for service in listed}
+        #: connectors of what is there, if they can be made ready
+        self._present = [
+            index
+            for _, node in environment.tree.walk()
+            for index in node.cells("ibm,my-drc-index")
+            if {"set-indicator", "ibm,configure-connector"} <= named
+        ]
         usual = [service for service in listed if service.name not in FINAL]
         alone = [one for one in usual if one.buffers is None or one.name in FRAGILE]
         self._services = [one for one in usual if one not in alone] or alone
@@ -165,7 +185,7 @@ class Programs:
         ends = bool(self._final) and making.rng.random() < self._shares.final
         rest = calls - ends
         while making.count < rest:
-            making.buffers = 0
+            making.buffers = making.areas = 0
             together: list[Step] = []
             alone: list[Step] = []
             for slot in range(min(CHUNK, rest - making.count)):
@@ -174,6 +194,9 @@ class Programs:
                 else:
                     together.append(self._step(making, slot))
                 making.count += 1
+            if making.seeds:
+                yield tuple(making.seeds)
+                making.seeds.clear()
             yield tuple(together)
             yield from ((step,) for step in alone)
             for kind, reference in making.fresh:
@@ -187,6 +210,9 @@ class Programs:
     def _step(self, making: _Making, slot: int) -> Step:
         """A call that can share a batch."""
         rng, shares = making.rng, self._shares
+        if making.isolations:
+            args = (ISOLATION, *making.isolations.pop(0))
+            return Rtas("set-indicator", args, block=BLOCKS + slot * STRIDE)
         roll = rng.random()
         if self._hypercalls and roll < shares.hypercalls:
             return self._hypercall(making, rng.choice(self._hypercalls))
@@ -208,7 +234,10 @@ class Programs:
         rng = making.rng
         shapes = service.shapes
         nargs, nret = shapes[0] if len(shapes) == 1 or rng.random() < 0.9 else rng.choice(shapes)
-        args = self._arguments(making, service.arguments[:nargs], 32)
+        if service.name == "ibm,configure-connector" and making.areas < AREAS and rng.random() < 0.5:
+            args = self._walk(making)
+        else:
+            args = self._arguments(making, service.arguments[:nargs], 32)
         block = BLOCKS + slot * STRIDE
         announced: int | None = None
         stateless = service.name in STATELESS
@@ -255,6 +284,28 @@ class Programs:
             else:
                 values.append(self._vocabulary.draw(rng, argument.kind, bits, own))
         return tuple(values)
+
+    def _walk(self, making: _Making) -> tuple[Value, ...]:
+        """A work area as an earlier chunk left it, or a new one for some connector; no further memory.
+
+        Nobody says what comes of two walks of one connector at once.
+        """
+        rng, walked = making.rng, making.walked
+        area = WALKS + making.areas * BUFFER
+        making.areas += 1
+        if area not in walked or rng.random() < 0.05:
+            walked.pop(area, None)
+            free = [one for one in self._present if one not in walked.values()]
+            if free and rng.random() < 0.8:
+                connector = rng.choice(free)
+                making.isolations += [(connector, 0), (connector, 1)]
+            else:
+                connector = self._vocabulary.draw(rng, Kind.DRC, 32, ())
+                while connector in walked.values():
+                    connector = edge(rng, 32)
+            walked[area] = connector
+            making.seeds.append(Seed(area, cells=(connector, 0)))
+        return (area, 0)
 
     def _own(self, making: _Making) -> tuple[int, ...]:
         """Addresses for a call: mostly its own buffer, now and then memory that others use too."""

@@ -1,6 +1,6 @@
 """The parameter blocks of a chunk, each in a slot of its own: which calls left theirs alone but for outputs.
 
-All slots are compared at once, which takes a hundredth of the time that one after the other would.
+All slots are compared at once, which takes a fraction of the time that one after the other would.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from rig.model import dispatch
 from rig.model.environment import Environment
 from rig.model.model import Model
 from rig.pool import Pool
-from rig.program import Call, MachineOptions, Rtas, Step, Value
+from rig.program import Call, MachineOptions, Rtas, Seed, Step, Value
 from rig.scenario.errors import BadScenario
 from rig.scenario.resolve import Names, literal
 from rig.scenario.script import Playing, Scenario, Stage
@@ -335,8 +335,8 @@ def _likely(executed: Program) -> Iterator[Program]:
 
 
 def _named(step: Step) -> frozenset[Value]:
-    """The arguments of a call that hardly occur by chance."""
-    args = step.args if isinstance(step, Call | Rtas) else ()
+    """The arguments of a call, or the address of a seed, that hardly occur by chance."""
+    args = step.args if isinstance(step, Call | Rtas) else (step.address,) if isinstance(step, Seed) else ()
     return frozenset(arg for arg in args if isinstance(arg, int) and arg > 0xFF)
 
 

@@ -198,7 +198,8 @@ def _seed(step: Seed, names: Names, environment: Environment) -> Seed:
         raise BadScenario(reason)
     if not environment.is_ram(address, len(data)):
         raise BadScenario(f"{address:#x}..{address + len(data):#x} cannot be seeded: it is not all RAM")
-    names.seeded.append(Region(address, len(data)))
+    if (region := Region(address, len(data))) not in names.seeded:
+        names.seeded.append(region)
     return Seed(address, data, name=step.name)
 
 

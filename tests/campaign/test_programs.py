@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rig.campaign.kinds import Vocabulary, edge
-from rig.campaign.programs import CHUNK, FINAL, FRAGILE, SOLE, USUAL, Programs, Shares
+from rig.campaign.programs import AREAS, CHUNK, FINAL, FRAGILE, ISOLATION, SOLE, USUAL, Programs, Shares
 from rig.model.dispatch import Registry
 from rig.model.environment import Environment, Node, Region
 from rig.model.expectation import Expectation
@@ -17,7 +17,7 @@ from rig.model.hypercall import MASK64, Argument, Hypercall, Kind, returns
 from rig.model.memop import MAX_COUNT
 from rig.model.model import Model
 from rig.model.rtas.families import SERVICES
-from rig.program import Call, Host, Ref, Rtas, Seed, Step
+from rig.program import Call, Host, Ref, Rtas, Seed, Step, Value
 from rig.scenario.reserved import AGENT
 from rig.scenario.resolve import Names, resolve_step
 
@@ -111,12 +111,38 @@ def test_references_are_to_calls_of_earlier_chunks() -> None:
 def test_what_cannot_share_a_batch_comes_last_in_its_chunks() -> None:
     programs = Programs(ENVIRONMENT, Registry(), 1, Shares(alone=0.2, host=0.1))
     chunks = list(programs.chunks(0, 2 * CHUNK))
-    assert sum(len(chunk) > 1 for chunk in chunks) == 2
+    assert sum(len(chunk) > AREAS for chunk in chunks) == 2
     apart = [chunk[0] for chunk in chunks[1:] if len(chunk) == 1]
     assert any(isinstance(step, Host) for step in apart)
     assert {step.opcode for step in apart if isinstance(step, Call)} == SOLE
     buffers = [SERVICES[str(step.service)].buffers for step in apart if isinstance(step, Rtas)]
     assert buffers.count(None) > 10
+
+
+def test_a_connector_is_made_ready_and_walked_over_several_chunks_in_one_area() -> None:
+    function = Node("e1000@0", {**FUNCTION.properties, "ibm,my-drc-index": cells(0x4000_0000)})
+    bridge = replace(BRIDGE, children={function.name: function})
+    tree = replace(TREE, children={**TREE.children, BRIDGE.name: bridge})
+    programs = Programs(replace(ENVIRONMENT, tree=tree), Registry(), 1)
+    connectors: dict[Value, Value] = {}
+    steps: dict[Value, int] = {}
+    isolations: list[Value] = []
+    for chunk in programs.chunks(0, 12 * CHUNK):
+        areas = []
+        for step in chunk:
+            if isinstance(step, Seed) and step.cells:
+                connectors[step.address], steps[step.address] = step.cells[0], 0
+            elif isinstance(step, Rtas) and step.service == "ibm,configure-connector":
+                areas += [step.args[0]] if step.args[1] == 0 and step.args[0] in connectors else []
+            elif isinstance(step, Rtas) and step.args[:2] == (ISOLATION, 0x4000_0000):
+                isolations += step.args[2:]
+        assert len(set(areas)) == len(areas)
+        assert len(set(connectors.values())) == len(connectors)
+        steps |= {area: steps[area] + 1 for area in areas}
+    assert len(steps) == AREAS
+    assert max(steps.values()) > 5
+    assert 0x4000_0000 in connectors.values()
+    assert isolations[:2] == [0, 1]
 
 
 def test_a_footprint_is_that_of_the_expectation() -> None:

@@ -128,17 +128,20 @@ def _steps(walk: Walk) -> tuple[int, ...]:
 
 def _walk(request: Request, connector: Connector, address: int, area: bytes) -> tuple[Reply, ...]:
     """The connector can be configured: the next step of its walk."""
+    scratch = (Scratch(address, PAGE, AREA),)
+    if connector.lost:
+        return _anywhere(connector, scratch)
     under_way = connector.walk
     goes_on = under_way is not None and (under_way.area, under_way.left) == (address, area)
     walk = under_way if under_way is not None and goes_on else Walk(address, area)
-    scratch = (Scratch(address, PAGE, AREA),)
 
     def reply(walk: Walk, status: int) -> Reply:
         def settle(_: Outcome) -> None:
             left = request.state.memory.read(address, PAGE)
             connector.walk = walk
+            request.state.of(Connectors).walked[connector.index] = connector
             if not request.exact:
-                connector.walk = None  # no telling what was done
+                connector.walk, connector.lost = None, True  # no telling what was done
             elif status == COMPLETE:
                 connector.configured, connector.walk = True, None
             else:
@@ -162,6 +165,17 @@ def _walk(request: Request, connector: Connector, address: int, area: bytes) -> 
         replies += [reply(again, status) for status in _steps(again) if status != CHILD]
     later = put_off(SHAPE, BUSY, *EXTENDED_DELAY, MORE_MEMORY)
     return (*replies, *(replace(one, scratch=scratch) for one in later))
+
+
+def _anywhere(connector: Connector, scratch: tuple[Scratch, ...]) -> tuple[Reply, ...]:
+    """Some step of a walk of which nobody can say where it stands, or whether it has come to its end."""
+
+    def settle(_: Outcome) -> None:
+        connector.configured, connector.lost = True, False
+
+    steps = (CHILD, PROPERTY, SIBLING, PARENT, CANNOT, MORE_MEMORY, BUSY, *EXTENDED_DELAY)
+    complete = Reply(COMPLETE, rule=SHAPE, scratch=scratch, effect=settle)
+    return (*(Reply(status, rule=SHAPE, scratch=scratch) for status in steps), complete)
 
 
 # ---- the whole ----
@@ -253,19 +267,25 @@ def _configure(request: Request) -> Iterable[Reply]:
 def _astray(request: Request, address: int, extent: int) -> Iterator[Reply]:
     """A work area off its page or out of memory, or memory that was not asked for: LoPAR is silent.
 
-    Nothing but the area may change, and what became of a walk is not known.  Each when it is asked for: most
-    callers need one of them.
+    Nothing but the area may change.  Whether a walk goes on after an error is not known, and where it stands
+    after anything else.  Each reply is made when it is asked for: most callers need one of them.
     """
     state = request.state
     pages = (address, extent) if extent else (address,)
     scratch = tuple(Scratch(*part, AREA) for page in pages for part in ram_of(state, page, PAGE))
 
+    def refused(_: Outcome) -> None:
+        for connector in state.of(Connectors).walked.values():
+            if connector.walk is not None:
+                connector.walk.left = b""
+
     def lost(_: Outcome) -> None:
         for connector in state.of(Connectors).by_index.values():
-            connector.walk = None
+            connector.walk, connector.lost = None, True
 
-    statuses = (PARAMETER_ERROR, CHILD, PROPERTY, SIBLING, PARENT, COMPLETE, MORE_MEMORY)
-    for status in (*statuses, CANNOT, NO_CONNECTOR, NO_SYSTEM, BUSY, *EXTENDED_DELAY):
+    for status in (PARAMETER_ERROR, CANNOT, NO_CONNECTOR, NO_SYSTEM, BUSY, *EXTENDED_DELAY):
+        yield Reply(status, rule=SHAPE, scratch=scratch, effect=refused)
+    for status in (CHILD, PROPERTY, SIBLING, PARENT, COMPLETE, MORE_MEMORY):
         yield Reply(status, rule=SHAPE, scratch=scratch, effect=lost)
 
 

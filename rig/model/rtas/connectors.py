@@ -62,6 +62,8 @@ class Connector:
     #: where the memory behind a MEM connector begins, in bytes
     base: int | None = None
     walk: Walk | None = None
+    #: whether nobody can say where a walk stands
+    lost: bool = False
 
     @property
     def logical(self) -> bool:
@@ -77,13 +79,14 @@ class Connector:
 
     def isolate(self) -> None:
         """The entity is the firmware's; a physical one whose removal was asked for is gone."""
-        self.isolated, self.configured, self.walk = True, False, None
+        self.isolated, self.configured, self.walk, self.lost = True, False, None, False
         if not self.logical:
             self._release()
 
     def deallocate(self) -> None:
         """The OS has given the entity back."""
-        self.usable, self.isolated, self.configured, self.walk = False, True, False, None
+        self.usable, self.isolated, self.configured = False, True, False
+        self.walk, self.lost = None, False
         self._release()
 
     def _release(self) -> None:
@@ -106,6 +109,8 @@ class Connectors:
         present = {index for _, node in tree.walk() for index in node.cells("ibm,my-drc-index")}
         self.by_index = {one.index: one for one in _listed(tree, present)}
         self.devices: dict[str, tuple[Connector, ...]] = {}
+        #: those that ibm,configure-connector has begun to walk
+        self.walked: dict[int, Connector] = {}
         #: sizes in bytes of the host's memory back ends
         self.backends: dict[str, int] = {}
         #: a CPU was unplugged since the start

@@ -142,14 +142,14 @@ def _isolate(connector: Connector, state: State) -> tuple[Reply, ...]:
         connector.isolate()
 
     done = Reply(SUCCESS, rule=STATES, events=(DELETED,), effect=isolate)
-    if any(one.occupied and not one.isolated for one in state.of(Connectors).below(connector)):
-        broken = Reply(SUCCESS, breach=BRANCH_ISOLATED, effect=isolate)
-        return (Reply(MULTI_LEVEL_ISOLATION, rule=MULTI_LEVEL), broken, *later)
-    if connector.type == "CPU" and connector.cold:  # R1-13.7.4.1.1-1: unpredictable while its threads run
-        return (done, *refuse(SILENT), Reply(VALID_TRANSLATION, rule=SILENT), *later)
     foreseen: tuple[Reply, ...] = ()
     if not connector.configured and connector.occupied:
         foreseen += (Reply(PARAMETER_ERROR, breach=NOT_ISOLATED),)
+    if any(one.occupied and not one.isolated for one in state.of(Connectors).below(connector)):
+        broken = Reply(SUCCESS, breach=BRANCH_ISOLATED, effect=isolate)
+        return (Reply(MULTI_LEVEL_ISOLATION, rule=MULTI_LEVEL), broken, *later, *foreseen)
+    if connector.type == "CPU" and connector.cold:  # R1-13.7.4.1.1-1: unpredictable while its threads run
+        return (done, *refuse(SILENT), Reply(VALID_TRANSLATION, rule=SILENT), *later)
     if connector.type == "MEM" and not connector.leaving:
         foreseen += (Reply(HARDWARE_ERROR, breach=MEMORY_KEPT),)
     return (done, *later, *foreseen)

@@ -178,6 +178,35 @@ def test_an_area_astray_may_be_refused(model: Model, platform, cells, area: int,
     assert platform.configure(model, build, area, extent) == []
 
 
+@pytest.mark.parametrize("status", [CHILD, PROPERTY])
+def test_after_an_error_elsewhere_a_walk_begins_anew_or_goes_on(
+    model: Model, platform, cells, status: int
+) -> None:
+    def refuse(memory: Memory) -> int:
+        memory.write(0x1014, cells(-3))
+        return H_SUCCESS
+
+    platform.again(model, CARD)
+    assert platform.tell(model, CHILD, "ethernet@3") == []
+    assert platform.configure(model, refuse, AREA + PAGE, AREA) == []
+    assert platform.tell(model, status, "ethernet@3") == []
+
+
+@pytest.mark.parametrize("status", [CHILD, PROPERTY, SIBLING, PARENT, -9003])
+def test_after_a_step_elsewhere_nobody_can_say_where_a_walk_stands(
+    model: Model, platform, cells, status: int
+) -> None:
+    platform.again(model, CARD)
+    assert platform.tell(model, CHILD, "ethernet@3") == []
+    assert platform.configure(model, platform.piece(PROPERTY, "reg"), AREA, AREA + PAGE) == []
+    assert platform.tell(model, status, "x") == []
+    assert platform.tell(model, -3) == ["status"]
+    assert platform.end(model, DONE) == []
+    # What is isolated begins again.
+    platform.again(model, CARD)
+    assert platform.tell(model, PROPERTY, "x") == ["status"]
+
+
 def plug_memory(model: Model) -> None:
     for action in (
         Host("object-add", {"id": "ram1", "size": 0x1000_0000}),

@@ -138,6 +138,13 @@ def test_what_was_not_configured_is_isolated_all_the_same(model: Model, verdict)
     assert verdict.set(model, 9001, CARD, 0) == []
 
 
+def test_a_bridge_that_was_not_configured_is_kept_above_its_card(model: Model, verdict) -> None:
+    assert verdict.set(model, 9001, BRIDGE, 0) == ["drc.multi-level"]
+    assert verdict.set(model, 9001, BRIDGE, 1) == []
+    assert verdict.set(model, 9001, BRIDGE, 0, status=-3) == ["drc.unconfigured-kept"]
+    assert verdict.set(model, 9001, BRIDGE, 0, status=-9000) == []
+
+
 @pytest.mark.parametrize("status", [-2, 9900, 9905])
 def test_isolation_may_take_its_time(model: Model, verdict, status: int) -> None:
     assert verdict.set(model, 9001, CARD, 0, status=status) == []
