@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -37,10 +38,11 @@ def warm(build: Build, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_left(warm: None) -> Iterator[None]:
-    """Open descriptors and the private directories of sockets must be as before."""
+    """No descriptor and no private directory of sockets may stay open."""
+    gc.collect()  # what earlier tests left to the collector is not this one's
     before = psutil.Process().num_fds()
     yield
-    assert psutil.Process().num_fds() == before
+    assert psutil.Process().num_fds() <= before
     assert not list(Path("/tmp").glob(f"rig-{os.getpid()}-*"))
 
 

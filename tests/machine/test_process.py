@@ -48,7 +48,7 @@ def test_release_kills_the_whole_session_and_closes_everything(short_tmp: Path) 
     process.release()
     process.release()
     assert psutil.wait_procs([below], timeout=10)[1] == []
-    assert psutil.Process().num_fds() == before
+    assert psutil.Process().num_fds() <= before
 
 
 def test_a_deadline_ends_the_wait(short_tmp: Path) -> None:
