@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rig.commands.common import InvalidInput, find_builds, find_scenarios, qemu_option
+from rig.commands.common import InvalidInput, find_builds, find_scenarios, json_option, qemu_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ SHOWN = 12
     "--jobs", type=click.IntRange(1, 32), default=1, show_default=True, help="Pairs of machines at once."
 )
 @click.option("--strict", is_flag=True, help="Differences that known deviations explain fail too.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the differences here.")
+@json_option("Also write the differences here.")
 def command(
     scenarios: tuple[str, ...], qemus: tuple[str, ...], jobs: int, strict: bool, json_file: Path | None
 ) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rig.commands.common import InvalidInput, RunError, find_scenarios
+from rig.commands.common import InvalidInput, RunError, find_scenarios, json_option
 
 if TYPE_CHECKING:
     from rig.bisect.drive import Finding
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 @click.option("--expect", metavar="SIGNATURE", default="", help="Only what shows this is bad.")
 @click.option("--gone", metavar="SIGNATURE", default="", help="What no longer shows this is bad.")
 @click.option("--repeat", type=click.IntRange(1), default=1, help="Runs of each; unstable ones are skipped.")
-@click.option("--save", type=click.Path(path_type=Path), help="Folder for the evidence of failures.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the result here.")
+@click.option(
+    "--save", type=click.Path(file_okay=False, path_type=Path), help="Folder for the evidence of failures."
+)
+@json_option("Also write the result here.")
 def command(
     scenarios: tuple[str, ...],
     builds: str | None,
@@ -60,6 +62,8 @@ def command(
 
     if (builds is None) == (source is None):
         raise click.UsageError("give either --builds, or --source with --good, --bad and --build")
+    if builds is not None and (good, bad, recipe, binary) != (None,) * 4:
+        raise click.UsageError("--good, --bad, --build and --binary go with --source, not with --builds")
     hunt = hunt_of(scenarios, expect, gone, repeat)
     evidence = None if save is None else save.absolute() / "evidence"
     try:

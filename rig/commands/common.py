@@ -42,6 +42,28 @@ def qemu_option(function: F) -> F:
     )(function)
 
 
+class OutputFile(click.Path):
+    """A file that is written at the end; one that could not be is refused before anything is measured."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        # it takes the place of a regular file, too, by being renamed
+        folder = path.resolve().parent
+        if (path.is_file() or not path.exists()) and not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"{folder} is no folder that can be written to", param, ctx)
+        return path
+
+
+def json_option(purpose: str) -> Callable[[F], F]:
+    """``--json FILE``."""
+    return click.option("--json", "json_file", type=OutputFile(), help=purpose)
+
+
 def history_option(function: F) -> F:
     """``--history``."""
     return click.option(

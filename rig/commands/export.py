@@ -14,7 +14,7 @@ from rig.commands.common import InvalidInput, RunError, find_builds, qemu_option
 @click.option(
     "--standalone",
     "folder",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     required=True,
     metavar="DIR",
     help="The folder to write: image, run.sh and README.",

@@ -59,6 +59,9 @@ def command(name: str | None, history_file: Path | None, wanted: str, as_json: b
             raise InvalidInput(f"{history_file} has no run of a scenario, and no deviation, called {name}")
         lines = _deviation(found, name) if is_deviation else _scenario(found)
         click.echo(json.dumps([asdict(one) for one in found], indent=1) if as_json else "\n".join(lines))
+    elif not last:
+        of = f" of a build with {wanted} in its path or version" if wanted else ""
+        raise InvalidInput(f"{history_file} has no run{of}")
     elif as_json:
         pairs = [{"before": asdict(old), "after": asdict(new)} for old, new in changed]
         click.echo(json.dumps({"last": [asdict(one) for one in last], "changes": pairs}, indent=1))

@@ -53,6 +53,13 @@ def test_wrong_ends(
     assert words in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--good", "--bad", "--build", "--binary"])
+def test_what_is_for_commits_is_not_passed_over(rig: Rig, scenario: Path, option: str) -> None:
+    done = rig("bisect", scenario, "--builds", "a,b", option, "word")
+    assert done.returncode == 4
+    assert "go with --source, not with --builds" in done.stderr
+
+
 @pytest.mark.network
 @pytest.mark.parametrize(
     ("scenario", "sign", "first"),

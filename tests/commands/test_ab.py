@@ -132,7 +132,12 @@ def test_two_builds_are_needed(rig: Rig, qemu: Path, count: int) -> None:
     assert "give two builds" in done.err
 
 
-def test_a_place_that_cannot_be_written(rig: Rig, qemu: Path, scenarios: Path) -> None:
-    done = rig("ab", f"{scenarios}", "--qemu", qemu, "--qemu", qemu, "--json", "/nonexistent/ab.json")
+def test_a_place_that_is_gone_at_the_end(
+    rig: Rig, qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.setattr("rig.ab.session.run", lambda *_: folder.rmdir())
+    done = rig("ab", "memop/limits", "--qemu", qemu, "--qemu", qemu, "--json", folder / "ab.json")
     assert done.code == 4
-    assert "cannot write /nonexistent/ab.json" in done.err
+    assert f"cannot write {folder}/ab.json" in done.err

@@ -89,6 +89,8 @@ def test_a_file_that_cannot_be_used_is_refused_before_any_machine_is_made(
     [
         ([], "which history?"),
         (["--history", "/nonexistent/runs"], "there is no /nonexistent/runs"),
+        (["--history", "{file}"], "has no run\n"),
+        (["--history", "{file}", "--build", "zzz"], "has no run of a build with zzz in its path or version"),
         (["no/such/scenario", "--history", "{file}"], "has no run of a scenario, and no deviation, called"),
     ],
 )

@@ -45,6 +45,18 @@ def test_output_that_nobody_reads_on_is_no_failure_worth_a_word() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("words", ["ab", "bench", "bisect memop", "campaign"])
+def test_json_that_could_not_be_written_is_refused_at_once(rig: Rig, tmp_path: Path, words: str) -> None:
+    """Before anything else is looked at: there is neither a build nor a question here."""
+    for file, said in (
+        (tmp_path / "none/found.json", "none is no folder that can be"),
+        (tmp_path, "is a directory"),
+    ):
+        done = rig(*words.split(), "--json", file)
+        assert done.code == 4
+        assert said in done.err
+
+
 def test_what_json_is_written_to_stays_what_it_is(tmp_path: Path) -> None:
     file, link, pipe = tmp_path / "file", tmp_path / "link", tmp_path / "pipe"
     link.symlink_to(file)
