@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -62,22 +62,26 @@ class Spec:
 class Plan:
     """Numbers batches of ``size`` calls until ``calls`` are given out or ``seconds`` have passed.
 
-    ``done`` are numbers that need not be run again, and count.
+    ``done`` has the calls that were given out for batches which need not be run again, by number; ``given``
+    those of the others, as they go out.
     """
 
     size: int
     calls: int | None
     seconds: float | None
-    done: frozenset[int] = frozenset()
+    done: Mapping[int, int] = field(default_factory=dict)
+    given: dict[int, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         end = None if self.seconds is None else time.monotonic() + self.seconds
-        number = given = 0
-        while (self.calls is None or given < self.calls) and (end is None or time.monotonic() < end):
-            calls = self.size if self.calls is None else min(self.size, self.calls - given)
-            if number not in self.done:
+        number = total = 0
+        while (self.calls is None or total < self.calls) and (end is None or time.monotonic() < end):
+            calls = self.done.get(number, 0)
+            if not calls:
+                calls = self.size if self.calls is None else min(self.size, self.calls - total)
+                self.given[number] = calls
                 yield number, calls
-            given += calls
+            total += calls
             number += 1
 
 

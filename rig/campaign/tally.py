@@ -89,7 +89,8 @@ class Folder:
             raise BadJournal(f"{journal} does not exist: there is no campaign to resume")
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.done: set[tuple[str, int]] = set()
+        #: calls given out for each batch of each engine
+        self.done: dict[str, dict[int, int]] = {}
         self.tally = Tally()
         if journal.exists() and not resume:
             raise BadJournal(f"{journal} exists: continue it with --resume, or choose another folder")
@@ -107,12 +108,13 @@ class Folder:
         """Close the journal."""
         self._stream.close()
 
-    def add(self, engine: str, report: Report, seconds: float) -> None:
-        """Keep a report; ``seconds`` is the wall time since the one before."""
+    def add(self, engine: str, report: Report, given: int, seconds: float) -> None:
+        """Keep a report on ``given`` calls; ``seconds`` is the wall time since the one before."""
         self._write(
             {
                 "engine": engine,
                 "batch": report.batch,
+                "given": given,
                 "calls": report.calls,
                 "seconds": round(seconds, 6),
                 "guest_seconds": round(report.guest_seconds, 6),
@@ -146,12 +148,12 @@ class Folder:
         if not entries or "campaign" not in entries[0]:
             raise BadJournal(f"{journal} is no journal of a campaign: choose another folder")
         if entries[0]["campaign"] != json.loads(json.dumps(dict(header))):
-            raise BadJournal(f"{journal} is the journal of another campaign: build, seed or mix differ")
+            raise BadJournal(f"{journal} is the journal of another campaign: build, seed, mix or rig differ")
         for entry in entries[1:]:
             if "finding" in entry:
                 self.tally.findings[entry["finding"]] = (entry["summary"], entry["program"], entry["calls"])
-            elif "batch" in entry and (entry["engine"], entry["batch"]) not in self.done:
-                self.done.add((entry["engine"], entry["batch"]))
+            elif "batch" in entry and entry["batch"] not in self.done.setdefault(entry["engine"], {}):
+                self.done[entry["engine"]][entry["batch"]] = entry["given"]
                 self.tally.seconds += entry["seconds"]
                 self.tally.add(
                     Report(

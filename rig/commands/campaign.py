@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rig.commands.common import InvalidInput, RunError, find_builds, qemu_option
+from rig.commands.common import InvalidInput, RunError, find_builds, json_option, qemu_option
 
 if TYPE_CHECKING:
     from rig.campaign.campaign import Spec
@@ -38,7 +38,7 @@ LINE = 10.0
     "--mix", default="default", show_default=True, help="Kind of memory calls: default or smallest."
 )
 @click.option("--slow", is_flag=True, help="Also legal calls that occupy QEMU for seconds or minutes.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the sums as JSON here.")
+@json_option("Write the sums as JSON here.")
 @click.option(
     "--save", type=click.Path(path_type=Path), help="Folder for findings as scenario files, and the journal."
 )
@@ -78,8 +78,6 @@ def command(
     builds = find_builds(qemus)
     if len(builds) != 1:
         raise InvalidInput("a campaign runs on one build: name one --qemu")
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InvalidInput(f"{json_file.parent} is no folder")
     specs = [Spec(builds[0], engine, seed, mix) for engine in ENGINES[what]]
     limit = CALLS if calls is None and seconds is None else calls
     folder = _folder(save, specs[0], resume)
@@ -103,7 +101,7 @@ def _folder(save: Path | None, spec: Spec, resume: bool) -> Folder | None:
         return None
     from rig.campaign.tally import BadJournal, Folder
 
-    header = {"schema": 1, "sha256": spec.build.sha256, "seed": spec.seed, "mix": spec.mix}
+    header = {"schema": 2, "sha256": spec.build.sha256, "seed": spec.seed, "mix": spec.mix}
     try:
         return Folder(save, header, resume=resume)
     except (BadJournal, OSError) as error:
@@ -129,16 +127,12 @@ def _run(
     with _progress(calls and calls * len(specs), seconds and seconds * len(specs)) as advance:
         try:
             for spec in specs:
-                done = (
-                    frozenset(number for name, number in folder.done if name == spec.engine)
-                    if folder
-                    else frozenset()
-                )
+                done = folder.done.get(spec.engine, {}) if folder else {}
                 plan = Plan(spec.batch_size, calls, seconds, done)
                 for report in cluster.run(spec, plan, scheduler) if scheduler else run(spec, plan, jobs):
                     now = time.monotonic()
                     if folder is not None:
-                        folder.add(spec.engine, report, now - last)
+                        folder.add(spec.engine, report, plan.given[report.batch], now - last)
                     last = now
                     tally.add(report)
                     tally.seconds = before + now - began

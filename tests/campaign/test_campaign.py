@@ -30,7 +30,7 @@ from rig.machine.build import Build
 from rig.program import H_LOGICAL_MEMOP, Call, MachineOptions
 from rig.scenario.file import load_file
 
-HEADER = {"schema": 1, "sha256": "x", "seed": 1, "mix": "default"}
+HEADER = {"schema": 2, "sha256": "x", "seed": 1, "mix": "default"}
 #: small batches, many of them
 CALLS = 256
 
@@ -50,8 +50,11 @@ def sums(reports: Iterable[Report]) -> tuple[int, Counter[str]]:
 
 def test_a_plan_gives_out_calls_and_leaves_out_what_is_done() -> None:
     assert list(Plan(100, 250, None)) == [(0, 100), (1, 100), (2, 50)]
-    assert list(Plan(100, 250, None, frozenset({1}))) == [(0, 100), (2, 50)]
+    plan = Plan(100, 250, None, {1: 100})
+    assert list(plan) == [(0, 100), (2, 50)]
+    assert plan.given == {0: 100, 2: 50}
     assert list(Plan(100, None, 1e-9)) == []
+    assert list(Plan(100, 320, None, {0: 100, 1: 20})) == [(2, 100), (3, 100)]  # one was the last, and cut
     endless = iter(Plan(10, None, 3600.0))
     assert [next(endless) for _ in range(3)] == [(0, 10), (1, 10), (2, 10)]
 
@@ -136,19 +139,19 @@ def report(batch: int, calls: int = 10, **rest: Any) -> Report:
 
 def test_a_journal_is_continued_where_it_ended(tmp_path: Path) -> None:
     folder = Folder(tmp_path, HEADER, resume=False)
-    folder.add("memop", report(0, deviations={"a": 2}), 0.5)
-    folder.add("memop", report(3, mismatches={"X/y": 1}, errors=("oh",)), 0.5)
+    folder.add("memop", report(0, deviations={"a": 2}), 10, 0.5)
+    folder.add("memop", report(3, mismatches={"X/y": 1}, errors=("oh",)), 12, 0.5)
     steps = (Call(H_LOGICAL_MEMOP, (1, 2, 3)),)
     file = folder.keep(Finding("X/y", "words", steps, MachineOptions(memory=256), 1, 3))
     folder.close()
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write('{"engine": "memop", "batch": 4, "cal')  # killed while it wrote
     again = Folder(tmp_path, HEADER, resume=True)
-    assert again.done == {("memop", 0), ("memop", 3)}
-    again.add("memop", report(4), 0.5)
+    assert again.done == {"memop": {0: 10, 3: 12}}
+    again.add("rtas", report(0), 10, 0.5)
     again.close()
     third = Folder(tmp_path, HEADER, resume=True)
-    assert third.done == {("memop", 0), ("memop", 3), ("memop", 4)}
+    assert third.done == {"memop": {0: 10, 3: 12}, "rtas": {0: 10}}
     assert third.tally.calls == 30
     assert third.tally.deviations == {"a": 2}
     assert third.tally.findings == {"X/y": ("words", file, 1)}
