@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 from rig.deadline import Deadline
 from rig.machine import agent, together
@@ -78,8 +79,20 @@ def _translate(session: Session) -> None:
         session.live.events[:0] = outcomes[-1].events  # of the start or reset, to whose step they belong
 
 
+def _require(session: Session, cpu: int) -> None:
+    """Raise :class:`MachineError` for a CPU that the machine does not have: nobody would answer."""
+    if cpu in session.carried:
+        return
+    found = session.live.live.monitor.execute("query-cpus-fast", None, Deadline(ANSWER))
+    present = {one["cpu-index"] for one in cast(list[dict[str, int]], found)}
+    if cpu not in present:
+        known = ", ".join(map(str, sorted(present)))
+        raise MachineError(f"a step is for CPU {cpu}, but the machine has {known}: see smp in machine:")
+
+
 def join(session: Session, cpu: int, deadline: Deadline) -> Outcome:
     """Let a CPU that was started come to the agent, which tells what it was started with."""
+    _require(session, cpu)
     live, began = session.live, now()
     try:
         ending = live.arrive(cpu, deadline)
@@ -105,6 +118,7 @@ def execute(
     """Execute parts that fit one batch of one CPU."""
     batch = Batch.of(parts, session.codec, translation, full=full)
     cpu = batch.cpu
+    _require(session, cpu)
     deadline = Deadline(seconds(parts, PATIENCE))
     live, began = session.live, now()
     try:
@@ -131,6 +145,8 @@ def at_once(session: Session, parts: Sequence[Call | Run]) -> list[Outcome]:
     for share in shares.values():
         if len({kind(part, translation) for part in share}) > 1:
             raise ValueError("at once a CPU has either calls, all in one state, or one routine")
+    for cpu in shares:
+        _require(session, cpu)
     if len(shares) == 1:
         return list(execute(session, parts, translation))
     if not isinstance(session.memory, Mapped):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from rig.machine import agent
-from rig.machine.errors import AgentError
+from rig.machine.errors import AgentError, MachineError
 from rig.machine.machine import Machine
 from rig.program import H_LOGICAL_MEMOP, H_RTAS, Arrive, Call, Host, MachineOptions, Outcome
 
@@ -49,6 +49,19 @@ def test_a_second_cpu_makes_calls_of_its_own(boot: Boot, endian: str) -> None:
     assert changed == {"r3"}
 
 
+def test_a_step_for_a_cpu_that_is_not_there_is_the_programs_mistake(boot: Boot) -> None:
+    machine = boot(TWO)
+    call = Call(H_LOGICAL_MEMOP, (0x100_0000, 0x200_0000, 3, 8, 0))
+    there = "a step is for CPU 2, but the machine has 0, 1: see smp"
+    with pytest.raises(MachineError, match=there):
+        machine.call([Call(call.opcode, call.args, cpu=2)])
+    with pytest.raises(MachineError, match=there):
+        machine.together([call, Call(call.opcode, call.args, cpu=2)])
+    with pytest.raises(MachineError, match=there):
+        machine.wait(Arrive(2))
+    assert machine.call([call])[-1].ending == "returned"
+
+
 def test_any_cpu_can_stop_and_be_started_again(boot: Boot) -> None:
     machine = boot(TWO)
     start(machine, 1)
@@ -79,7 +92,7 @@ def test_a_cpu_that_nobody_started_does_not_arrive(boot: Boot) -> None:
 
 
 def test_the_agent_has_a_mailbox_for_so_many_cpus(boot: Boot) -> None:
-    machine = boot(TWO)
+    machine = boot(MachineOptions(memory=256, smp="17"))
     with pytest.raises(AgentError, match="CPU 16 has no mailbox"):
         machine.call([Call(H_LOGICAL_MEMOP, cpu=16)])
 
