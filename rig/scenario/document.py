@@ -14,7 +14,7 @@ from typing import Any, cast
 import yaml
 
 from rig.frozen import frozen
-from rig.program import Ref, Rtas, Seed, Step, Together
+from rig.program import Call, Ref, Rtas, Seed, Step, Together
 from rig.scenario import build, stamps
 from rig.scenario.errors import BadScenario
 from rig.scenario.expand import BadTemplate, combinations, template
@@ -195,13 +195,14 @@ class Document:
         return mark.line + 1, mark.column + 1, tuple(known)
 
     def _check_steps(self, entry: Entry) -> None:
-        """What the schema cannot show: references to steps before, memory of the agent."""
+        """What the schema cannot show: references to steps before, memory of the agent, problem state."""
+        translated = entry.data.get("machine", {}).get("translation", "off") != "off"
         defined: set[str] = set()
         for part in ("before", "steps"):
             for position, data in enumerate(entry.data.get(part, ())):
                 index = position % entry.written if part == "steps" else position
                 step = build.step(data)
-                problem = _problem(step, defined)
+                problem = _problem(step, defined, translated)
                 if problem is not None:
                     raise BadScenario(self._at((*entry.where, part, index), problem))
                 defined.add(step.name)
@@ -242,9 +243,11 @@ def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
             _refuse_duplicates(value, path)
 
 
-def _problem(step: Step, defined: set[str]) -> str | None:
+def _problem(step: Step, defined: set[str], translated: bool) -> str | None:
     if isinstance(step, Together):  # nothing can refer to its parts
-        return next(filter(None, (_problem(part, defined) for part in step.parts)), None)
+        return next(filter(None, (_problem(part, defined, translated) for part in step.parts)), None)
+    if isinstance(step, Call | Rtas) and step.problem and not translated:
+        return "problem state needs translation: hash or radix in machine:"
     for ref in _refs(step):
         reference = parse(ref)
         if isinstance(reference, FromStep) and reference.step not in defined:

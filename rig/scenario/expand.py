@@ -18,6 +18,8 @@ from functools import lru_cache
 MAX_COMBINATIONS = 100_000
 #: no shift and no product in an expression may need more bits
 MAX_BITS = 128
+#: characters of an expression: Python reads deep ones by recursion, which has an end
+MAX_LENGTH = 200
 
 _HOLE = re.compile(r"\$\{([^}]*)\}")
 
@@ -48,6 +50,8 @@ Evaluate = Callable[[Mapping[str, object]], object]
 @lru_cache(maxsize=4096)
 def expression(text: str) -> Evaluate:
     """``text`` as a function of the names it uses; raises :class:`BadTemplate` when it is none."""
+    if len(text) > MAX_LENGTH:
+        raise BadTemplate(f"${{{text[:20]}...}} is an expression of more than {MAX_LENGTH} characters")
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError) as error:

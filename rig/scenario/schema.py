@@ -36,9 +36,9 @@ MAX_ARGS = 9
 #: a seed is data that somebody wrote down, not a disk
 MAX_SEED = 1 << 28
 
-#: registers that a call may set besides r3..r12 (images/PROTOCOL.md, full vectors)
 #: what a call has as opcode and args
 _ARGUMENTS = frozenset(f"r{number}" for number in range(3, 13))
+#: registers that a call may set besides these (images/PROTOCOL.md, full vectors)
 _REGISTER = re.compile(
     r"r(?:0|1|2|1[3-9]|2[0-9]|3[01])|cr|lr|ctr|xer|sprg[03]|fpscr|vrsave|vscr|vs(?:[0-9]|[1-5][0-9]|6[0-3])"
 )
@@ -132,6 +132,8 @@ Name = Annotated[
     StrictStr, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$"), AfterValidator(_step_name)
 ]
 Words = Annotated[StrictStr, StringConstraints(min_length=1)]
+#: no program can be given a NUL in an argument
+Argument = Annotated[StrictStr, StringConstraints(pattern=r"^[^\x00]+$")]
 Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
 Megabytes = Annotated[StrictInt, Field(ge=1, le=1 << 20)]
 Cpu = Annotated[StrictInt, Field(ge=0, le=15)]
@@ -293,12 +295,12 @@ class Machine(_Strict):
     """``machine:`` how the machine is made; see :class:`rig.program.MachineOptions`."""
 
     memory: Annotated[StrictInt, Field(ge=128, le=1 << 20)] = 0
-    cpu: Words = ""
-    machine: Words = ""
-    options: list[StrictStr] = []
-    smp: StrictStr | StrictInt = ""
-    devices: list[StrictStr] = []
-    arguments: list[StrictStr] = []
+    cpu: Argument = ""
+    machine: Argument = ""
+    options: list[Argument] = []
+    smp: Argument | Annotated[StrictInt, Field(ge=1)] = ""
+    devices: list[Argument] = []
+    arguments: list[Argument] = []
     mapping: StrictBool = True
     console: StrictBool = True
     endian: Literal["big", "little"] = "big"

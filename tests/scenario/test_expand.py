@@ -52,6 +52,7 @@ def test_arithmetic_is_pythons(a: int, b: int) -> None:
         "a if b else 1",
         "a; b",
         "not a",
+        "-" * 5000 + "1",
     ],
 )
 def test_no_expression(text: str) -> None:
