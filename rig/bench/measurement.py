@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from math import sqrt
+from statistics import fmean, median, stdev
 from typing import TypeVar
 
 from rig.frozen import frozen
@@ -39,16 +40,41 @@ class Measurement:
 
 @frozen
 class Ratio:
-    """One median divided by another; ``goal`` says in words what the project wants of it."""
+    """One quantity divided by another; ``goal`` says in words what the project wants of it.
+
+    ``within`` are the bounds of the :func:`interval` around a mean, which ``value`` is then.
+    """
 
     name: str
     build: int
     value: float
     goal: str = ""
+    within: tuple[float, float] | None = None
+
+    @property
+    def note(self) -> str:
+        """What is to be known besides the value, in words."""
+        if self.within is None:
+            return self.goal
+        low, high = self.within
+        return f"{self.goal}; within {low:.3f}..{high:.3f}, by 95 %"
 
     def as_json(self) -> dict[str, object]:
         """The entry of the benchmark's JSON."""
-        return {"name": self.name, "build": self.build, "ratio": self.value, "goal": self.goal}
+        return {
+            "name": self.name,
+            "build": self.build,
+            "ratio": self.value,
+            "goal": self.goal,
+            "within": self.within,
+            "note": self.note,
+        }
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Two standard errors to either side of the mean of many readings, or of two at least: 95 %."""
+    middle, error = fmean(values), stdev(values) / sqrt(len(values))
+    return middle - 2 * error, middle + 2 * error
 
 
 def interleave(readings: Mapping[K, Callable[[], float]], rounds: int) -> Mapping[K, Sequence[float]]:

@@ -25,7 +25,7 @@ def _charts(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Entry]]]:
         mine = [one for one in measurements if one["unit"] == unit]
         yield unit, _bars({**one, "value": one["median"], "note": _spread(one)} for one in mine)
     if report["ratios"]:
-        yield "ratios", _bars({**one, "value": one["ratio"], "note": one["goal"]} for one in report["ratios"])
+        yield "ratios", _bars({**one, "value": one["ratio"]} for one in report["ratios"])
 
 
 def _spread(one: Entry) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rig.commands.common import InvalidInput, RunError, find_builds, qemu_option
+from rig.commands.common import InvalidInput, RunError, find_builds, json_option, qemu_option
 
 if TYPE_CHECKING:
     from rig.bench.measurement import Measurement, Ratio
@@ -30,9 +30,9 @@ LONG = "endurance"
     type=click.FloatRange(0.1),
     default=10,
     show_default=True,
-    help="Length of the stream of endurance.",
+    help="Length of the stream of endurance; comparing takes twelve more.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write JSON here.")
+@json_option("Also write JSON here.")
 @click.option(
     "--report",
     "folder",
@@ -51,7 +51,7 @@ def command(
 
     startup and debugger: what the rig itself costs; hypercalls: what calls cost in the guest, by build, and
     the frame buffer of the founding patch; campaign: what judging costs a stream, and RTAS programs;
-    endurance: whether a stream is as fast in its last minute as in its first, and its memory flat.
+    endurance: whether a stream is as fast after --minutes as when it was new, and its memory flat.
     """
     from rig.bench import page
     from rig.bench.measurement import Ratio
@@ -72,7 +72,7 @@ def command(
         for one in _measure(groups or GROUPS, builds, rounds, minutes):
             if isinstance(one, Ratio):
                 ratios.append(one.as_json())
-                click.echo(f"[{one.build}] {one.name:<48} {one.value:12.2f}        {one.goal}")
+                click.echo(f"[{one.build}] {one.name:<48} {one.value:12.2f}        {one.note}")
             else:
                 measurements.append(one.as_json())
                 low, high = min(one.values), max(one.values)

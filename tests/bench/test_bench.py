@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from rig.bench import campaign, endurance
 from rig.bench.loop import ARENA, Loop
-from rig.bench.measurement import Measurement, Ratio, interleave
+from rig.bench.measurement import Measurement, Ratio, interleave, interval
 from rig.cli import cli
+from rig.deadline import Deadline
 from rig.machine.build import Build, probe
+from rig.machine.errors import MachineError
 from rig.program import H_LOGICAL_MEMOP
 
 
@@ -65,18 +69,76 @@ def test_the_campaign_figures_come_in_pairs(build: Build, monkeypatch: pytest.Mo
     assert all(value > 0 for value in ratios.values())
 
 
-def test_the_first_and_the_last_minute_are_compared(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endurance, "BATCHES", 2)
+def test_a_stream_is_compared_with_itself_when_it_was_new(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endurance, "ROWS", 2)
+    monkeypatch.setattr(endurance, "PAIRS", 2)
+    monkeypatch.setattr(endurance, "SLICE", 2)
     found = list(endurance.measure([build], 0.02))
-    values = {one.name: one.median for one in found if isinstance(one, Measurement)}
-    ratios = {one.name: one.value for one in found if isinstance(one, Ratio)}
-    assert len(values) == 8
-    assert set(ratios) == {
-        f"{name}, last / first minute" for name in ("verified / raw", "memory of the rig", "memory of QEMU")
-    }
-    for name, ratio in ratios.items():
-        what = name.partition(",")[0]
-        assert ratio == values[f"{what}, last minute"] / values[f"{what}, first minute"]
+    values = {one.name: one for one in found if isinstance(one, Measurement)}
+    ratios = {one.name: one for one in found if isinstance(one, Ratio)}
+    age = "verified calls, after 0.02 minutes"
+    assert len(values[age].values) == len(values["verified calls, when new"].values) == 4
+    kept = values[f"{age} / when new"].values
+    assert len(kept) == 2
+    ratio = ratios[f"{age} / when new"]
+    assert ratio.value == pytest.approx(sum(kept) / 2)
+    assert ratio.within == pytest.approx(
+        (ratio.value - abs(kept[0] - kept[1]), ratio.value + abs(kept[0] - kept[1]))
+    )
+    for name in ("memory of the rig", "memory of QEMU"):
+        first, last = values[f"{name}, first minute"], values[f"{name}, last minute"]
+        assert ratios[f"{name}, last / first minute"].value == last.median / first.median
+    assert all(one.median > 0 for one in values.values())
+
+
+@pytest.mark.parametrize(("slower", "kept"), [(1, 1), (2, 0.5)])
+def test_what_the_host_does_to_both_streams_is_left_out(slower: float, kept: float) -> None:
+    """The host halves its speed; the first stream loses no more, or the half of that again."""
+    new = [[(300.0, 330.0), (280.0, 308.0)]] * 2
+    old = [[(one / 2 / slower, two / 2) for one, two in row] for row in new]
+    *_, ratio = endurance._rates(0, "after", new, old)
+    assert isinstance(ratio, Ratio)
+    assert ratio.value == pytest.approx(kept)
+
+
+def _machines(stream: endurance.Aside) -> list[psutil.Process]:
+    """The stream's own QEMU, and the one on which deviations are looked at again."""
+    children = psutil.Process(stream.process.pid).children(recursive=True)
+    return [one for one in children if one.name().startswith("qemu")]
+
+
+def test_a_stream_stands_still_unless_it_is_asked(build: Build) -> None:
+    with endurance.Aside(build) as stream:
+        assert stream.read().rate > 0
+        deadline = Deadline(10)  # the answer comes just before
+        while not any(one.status() == psutil.STATUS_STOPPED for one in _machines(stream)):
+            assert not deadline.expired
+            time.sleep(0.001)
+        assert stream.read().rate > 0
+
+
+@pytest.mark.parametrize("victim", ["rig", "qemu"])
+def test_a_stream_that_ends_has_no_rate(build: Build, victim: str) -> None:
+    with endurance.Aside(build) as stream:
+        stream.read()
+        for process in _machines(stream) if victim == "qemu" else [psutil.Process(stream.process.pid)]:
+            process.kill()
+        with pytest.raises(MachineError):
+            stream.read()
+
+
+def test_an_interval_is_two_standard_errors_wide() -> None:
+    assert interval([1.0, 3.0] * 8) == pytest.approx(
+        (2 - 2 * (16 / 15) ** 0.5 / 4, 2 + 2 * (16 / 15) ** 0.5 / 4)
+    )
+
+
+def test_an_interval_is_told_with_its_ratio() -> None:
+    one = Ratio("x", 0, 0.99, "no less than 1", (0.98, 1.004))
+    assert one.note == "no less than 1; within 0.980..1.004, by 95 %"
+    assert one.as_json()["within"] == (0.98, 1.004)
 
 
 def test_the_command_measures_hypercalls_of_every_build(qemu: Path, tmp_path: Path) -> None:
