@@ -82,11 +82,13 @@ class Vocabulary:
                 value += rng.choice((-1, 1))
         else:
             value = edge(rng, bits)
-        if kind is Kind.COUNT and (value <= MAX_COUNT or rng.random() < 0.9):
-            value %= 4096  # so that no legal call takes long, and few invalid ones must run alone
-        if kind is Kind.LENGTH and value >= BUFFER and rng.random() < 0.993:
-            value %= BUFFER  # a call with a longer one must run alone
-        return value % (1 << bits)
+        value %= 1 << bits
+        if value >= BUFFER:
+            if kind is Kind.COUNT and (value <= MAX_COUNT or rng.random() < 0.9):
+                value %= BUFFER  # so that no legal call takes long, and few invalid ones must run alone
+            if kind is Kind.LENGTH and rng.random() < 0.993:
+                value %= BUFFER  # a call with a longer one must run alone
+        return value
 
     def _address(self, rng: random.Random, bits: int, own: Sequence[int]) -> int:
         roll = rng.random()

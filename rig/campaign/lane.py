@@ -85,12 +85,13 @@ class Lane(Judge):
         alone: list[Plain | Other] = []
         while waiting and self.result.reusable:
             later: list[Plain | Other] = []
+            batch, taken = self._batch, self._touched
             for pending in waiting:
                 touched = pending.touched if isinstance(pending, Plain) else self._reach(pending)
                 if touched is None:
                     alone.append(pending)
-                elif touched.isdisjoint(self._touched) and len(self._batch) < MAX_BATCH:
-                    self._touched |= touched
+                elif len(batch) < MAX_BATCH and touched.isdisjoint(taken):
+                    taken |= touched
                     self._join(pending)
                 else:
                     later.append(pending)
@@ -148,7 +149,9 @@ class Lane(Judge):
                 if passing:
                     found = self._reply(pending, slots, outcomes, position)
                     if found is not None:
-                        judged += self._pass(pending, *found, slots, outcomes, position)
+                        flawed = self._pass(pending, *found, slots, outcomes, position)
+                        if flawed is not None:
+                            judged.append(flawed)
                         continue
                     self.model.memory.write(
                         SLOTS.start + pending.slot, slots.before[pending.slot : pending.slot + STRIDE]
@@ -239,16 +242,14 @@ class Lane(Judge):
 
     def _pass(
         self, plain: Plain, reply: Reply, broken: Broken, slots: Slots, outcomes: Outcomes, position: int
-    ) -> list[Judged]:
+    ) -> Judged | None:
         """Let the model go where a reply leads; the step with what is wrong with it, if anything is."""
-        judged: list[Judged] = []
-        wrong = broken or reply.breach is not None
-        if not wrong or all(
-            (plain.shape.service.name, check) in self._expected for check in _checks(reply, broken)
-        ):
+        flawed = None
+        checks = _checks(reply, broken)
+        if not checks or all((plain.shape.service.name, check) in self._expected for check in checks):
             self._passed.append((plain, reply, broken))
         else:
-            judged.append(_described(plain, reply, broken, outcomes.brief(position)))
+            flawed = _described(plain, reply, broken, outcomes.brief(position))
         memory, observed = self.model.memory, self._comparison.observed
         for write in reply.writes:
             memory.write(write.address, write.data)
@@ -261,7 +262,7 @@ class Lane(Judge):
         if plain.step.name:
             self.names.outcomes[plain.step.name] = RETURNED
             self.names.rets[plain.step.name] = plain.shape.outputs.unpack_from(slots.after, plain.at)
-        return judged
+        return flawed
 
     def _sweep(self, judged: list[Judged]) -> None:
         comparison = self._comparison

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from rig.campaign.programs import BLOCKS, MOSTLY, STRIDE
 from rig.campaign.slots import SLOTS
@@ -15,7 +16,7 @@ from rig.check.judge import Pending, Subject
 from rig.frozen import frozen
 from rig.model.environment import Environment
 from rig.model.model import Model
-from rig.model.rtas.call import HEADER, Block, Tokens, described, reach, shown
+from rig.model.rtas.call import HEADER, Block, Tokens, reach, shown
 from rig.model.rtas.families import SERVICES
 from rig.model.rtas.service import Request, Service, only_block
 from rig.program import H_RTAS, Call, Outcome, Ref, Rtas, Seed, Step
@@ -36,9 +37,8 @@ class Shape:
     token: int
     nargs: int
     nret: int
-    #: token, nargs, nret and arguments; the arguments; the outputs
+    #: token, nargs, nret and arguments; the outputs
     inputs: struct.Struct
-    args: struct.Struct
     outputs: struct.Struct
     #: whether a call touches nothing but one granule, that of its block
     alone: bool
@@ -47,9 +47,9 @@ class Shape:
     def of(cls, service: Service, token: int, nargs: int, nret: int) -> Shape:
         """For a service that the machine lists."""
         length = HEADER + 4 * (nargs + max(nret, 1 + len(service.results)))
-        inputs, args, outputs = (struct.Struct(f">{count}I") for count in (3 + nargs, nargs, nret))
+        inputs, outputs = (struct.Struct(f">{count}I") for count in (3 + nargs, nret))
         alone = service.buffers is only_block and length <= GRANULE
-        return cls(service, token, nargs, nret, inputs, args, outputs, alone)
+        return cls(service, token, nargs, nret, inputs, outputs, alone)
 
     def block(self, address: int) -> Block:
         """The parameter block of a call."""
@@ -145,15 +145,16 @@ class Preparation:
             return False
         name = str(step.service)
         service, args = SERVICES[name], self._cells(step)
-        if len(args) not in {nargs for nargs, _ in service.shapes}:
+        if all(len(args) != nargs for nargs, _ in service.shapes):
             return False
         block = Block(BLOCKS, self._model.state.environment.tokens.get(name, 0), len(args), 0)
-        matches = [match for match in self._lethal[name] if match.reaches(shown(service, block, args))]
+        arguments = shown(service, block, args)
+        matches = [match for match in self._lethal[name] if match.reaches(arguments)]
         if not matches:
             return False
         request = Request(args, block.nargs, block.nret, block.rets, self._model.state, exact=False)
-        call = described(service, block, request)
-        return any(match.foresees(call.facts, call.arguments) for match in matches)
+        facts = service.facts(request) if service.facts else frozenset[str]()
+        return any(match.foresees(facts, arguments) for match in matches)
 
     def _cells(self, step: Rtas) -> tuple[int, ...]:
         """The arguments; raises :class:`BadScenario` for a reference to a call that was not made."""
@@ -198,11 +199,12 @@ class Preparation:
         self._used.add(slot)
         nargs, nret = shape.nargs, shape.nret
         put = shape.inputs.pack_into
+        args: Any = step.args  # numbers, when they can be packed
         try:
-            put(self._slots, slot + BEFORE, shape.token, nargs, nret, *step.args)
+            put(self._slots, slot + BEFORE, shape.token, nargs, nret, *args)
         except struct.error:  # a reference, or more than 32 bits
-            put(self._slots, slot + BEFORE, shape.token, nargs, nret, *self._cells(step))
-        args = shape.args.unpack_from(self._slots, slot + BEFORE + HEADER)
+            args = self._cells(step)
+            put(self._slots, slot + BEFORE, shape.token, nargs, nret, *args)
         rets = block + HEADER + 4 * nargs
         request = Request(args, nargs, nret, rets, self._model.state)
         touched: set[int] | None

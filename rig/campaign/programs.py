@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from rig.campaign.kinds import ADDRESSES, BUFFER, POOL, Vocabulary, edge
+from rig.check.granules import MAX_FOOTPRINT
 from rig.frozen import frozen
 from rig.model.dispatch import Registry
 from rig.model.environment import Environment, Region
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsLenAndGetItem
 
 #: calls of one chunk at most
-CHUNK = 1536
+CHUNK = 1920
 #: parameter blocks stand this far apart: block, and canaries around it
 STRIDE = 0x200
 BLOCKS = 0x0090_0000
@@ -41,6 +42,8 @@ WALKS = 0x00F1_0000
 AREAS = 16
 #: the indicator of set-indicator by which a connector is isolated
 ISOLATION = 9001
+#: bytes that a call may touch for each unit of such an argument
+EXTENTS = {Kind.LENGTH: 1, Kind.COUNT: 8}
 #: as far as most chunks need them
 MOSTLY = Region(BUFFERS, CHUNK // 6 * APART)
 
@@ -272,17 +275,22 @@ class Programs:
         return Call(hypercall.opcode, self._arguments(making, hypercall.arguments, 64))
 
     def _arguments(self, making: _Making, arguments: Sequence[Argument], bits: int) -> tuple[Value, ...]:
-        rng = making.rng
+        rng, draw = making.rng, self._vocabulary.draw
         own: tuple[int, ...] = ()
         values: list[Value] = []
         for argument in arguments:
-            if not own and argument.kind in ADDRESSES:
+            kind = argument.kind
+            if not own and kind in ADDRESSES:
                 own = self._own(making)
-            known = making.known.get(argument.kind)
+            known = making.known.get(kind)
             if known and rng.random() < self._shares.returned:
                 values.append(rng.choice(known[-8:]))
-            else:
-                values.append(self._vocabulary.draw(rng, argument.kind, bits, own))
+                continue
+            value = draw(rng, kind, bits, own)
+            if own and kind in EXTENTS and BUFFER < value * EXTENTS[kind] <= MAX_FOOTPRINT:
+                # The buffers of later calls lie behind what this one may touch.
+                making.buffers += value * EXTENTS[kind] // APART + 1
+            values.append(value)
         return tuple(values)
 
     def _walk(self, making: _Making) -> tuple[Value, ...]:

@@ -273,18 +273,14 @@ def _get(request: Request) -> tuple[Reply, ...]:
     time = Relation("rtas.time-of-day", is_time, GET_TIME)
     outputs = _outputs(request.state)
     effect = adopt if request.exact else None
-    read = Reply(
-        SUCCESS,
-        outputs,
-        rule=CALENDAR,
-        relations=(date, time),
-        effect=effect,
-    )
+    read = Reply(SUCCESS, outputs, CALENDAR, relations=(date, time), effect=effect)
     other = (*outputs[:-1], UNSPECIFIED)
-    unreduced = replace(
-        read,
-        outputs=other,
+    unreduced = Reply(
+        SUCCESS,
+        other,
+        CALENDAR,
         relations=(date, time, Relation("rtas.time-of-day", is_unreduced, CALENDAR)),
+        effect=effect,
         breach=NANOSECOND_UNREDUCED,
     )
     lost = (replace(read, outputs=other, relations=(date,), breach=DATE_LOST),) if clock.doubtful else ()
