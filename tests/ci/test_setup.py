@@ -46,6 +46,9 @@ case "$*" in
 esac
 """
 
+#: what stands for the distribution's interpreter on these hosts, where a test puts one
+DISTRIBUTION = "distribution-python3"
+
 #: installs an empty command for every package
 APT = """#!/bin/sh
 echo "apt-get $DEBIAN_FRONTEND $*" >>"$LOG"
@@ -111,6 +114,10 @@ def bare(tmp_path: Path) -> FakeHost:
     shutil.copytree(ROOT / "ci", host.tree / "ci")
     shutil.copytree(ROOT / ".ci", host.tree / ".ci")
     shutil.copy(ROOT / "pyproject.toml", host.tree)
+    setup = host.tree / "ci/setup"
+    text = setup.read_text()
+    assert "distribution=/usr/bin/python3\n" in text
+    setup.write_text(text.replace("/usr/bin/python3", str(host.path / DISTRIBUTION)))
     return host
 
 
@@ -156,6 +163,29 @@ def test_an_interpreter_that_is_too_old_counts_as_missing(host: FakeHost) -> Non
 
     assert done.returncode == 3
     assert "apt-get install python3.11-venv\n" in done.stderr
+
+
+def test_the_distributions_interpreter_carries_the_environment(host: FakeHost) -> None:
+    host.command(DISTRIBUTION, PYTHON.replace('echo "python', 'echo "distribution'))
+
+    assert host.run("ci/setup").returncode == 0
+
+    assert host.logged("distribution -m venv")
+
+
+@pytest.mark.parametrize("lacking", [True, False])
+def test_what_the_distributions_interpreter_lacks_comes_with_other_packages_only(
+    bare: FakeHost, lacking: bool
+) -> None:
+    bare.command(DISTRIBUTION, '#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\n')
+    bare.command("apt-get", APT)
+    for tool in () if lacking else ("qemu-system-ppc64", "gdb-multiarch"):
+        bare.command(tool)
+
+    assert bare.run("ci/setup").returncode == 0
+
+    assert bool(bare.logged("python3-venv")) == lacking
+    assert bare.logged("python -m venv")
 
 
 @pytest.mark.parametrize("user", ["0", "1000"])
