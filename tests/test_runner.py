@@ -61,3 +61,12 @@ def test_a_machine_that_cannot_be_reset_is_not_used_again(
         assert runner.judge(calls, 0, pool).verdict == "conforms"
         monkeypatch.setattr(Machine, "reset", fail)
         assert [runner.judge(calls, 0, pool).verdict for _ in range(2)] == ["error", "conforms"]
+
+
+def test_a_call_that_was_told_to_write_over_the_agent_is_the_programs_mistake(build: Build) -> None:
+    runner = Runner([build], Settings())
+    with Pool() as pool:
+        result = runner.judge(scenario(Call(0xF001, (0, 0x100_0000, 3, 0x1000, 0), timeout=2.0)), 0, pool)
+        assert runner.judge(scenario(Call(0xF777)), 0, pool).verdict == "conforms"
+    assert result.verdict == "error"
+    assert "H_LOGICAL_MEMOP was told to write over the agent, which is gone: 0x0..0x8000" in result.reason

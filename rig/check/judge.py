@@ -17,7 +17,7 @@ from rig.check.granules import granules
 from rig.check.memory_diff import adopt
 from rig.check.violation import Reporter, Violation
 from rig.frozen import frozen
-from rig.machine.errors import Timeout
+from rig.machine.errors import MachineError, Timeout
 from rig.model.environment import Environment
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
@@ -39,6 +39,7 @@ from rig.program import (
     Together,
 )
 from rig.scenario.reference import FromStep, parse
+from rig.scenario.reserved import trespass
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Scenario, Stage
 from rig.target import Target
@@ -305,6 +306,8 @@ class Judge:
         """What became of one call, memory outside its own excepted."""
         pending.outcomes[pending.position] = outcome
         expectation = self.model.expect(pending.call)
+        if outcome.ending == "running" and (words := trespass(expectation)):
+            raise MachineError(f"{expectation.call} was told to write over the agent, which is gone: {words}")
         case, violations = self._comparison.step(expectation, outcome, pending.index)
         self.names.record(pending.step, outcome, self._comparison.observed)
         return Judged(pending.index, pending.call, outcome, expectation, case, violations)

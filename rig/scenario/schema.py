@@ -112,6 +112,12 @@ def _register_name(name: str) -> str:
     return name
 
 
+def _argument(word: str) -> str:
+    if word in ("-daemonize", "--daemonize"):
+        raise ValueError(f"{word} would leave QEMU behind: the rig starts it and ends it")
+    return word
+
+
 def _any_register_name(name: str) -> str:
     return name if name in _ARGUMENTS else _register_name(name)
 
@@ -133,7 +139,7 @@ Name = Annotated[
 ]
 Words = Annotated[StrictStr, StringConstraints(min_length=1)]
 #: no program can be given a NUL in an argument
-Argument = Annotated[StrictStr, StringConstraints(pattern=r"^[^\x00]+$")]
+Argument = Annotated[StrictStr, StringConstraints(pattern=r"^[^\x00]+$"), AfterValidator(_argument)]
 Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
 Megabytes = Annotated[StrictInt, Field(ge=1, le=1 << 20)]
 Cpu = Annotated[StrictInt, Field(ge=0, le=15)]

@@ -69,6 +69,11 @@ from .conftest import GOOD, Write, bad_step
         ),
         (GOOD.replace("    steps", "    machine: {smp: 0}\n    steps"), "4:20", "greater than or equal to 1"),
         (GOOD.replace("    steps", '    machine: {cpu: "a\\0b"}\n    steps'), "4:20", "should match pattern"),
+        (
+            GOOD.replace("    steps", "    machine: {arguments: [-daemonize]}\n    steps"),
+            "4:27",
+            "-daemonize would leave QEMU behind",
+        ),
         (bad_step("seed: {at: 0x900000}"), "5:15", "exactly one of bytes, text"),
         (bad_step("seed: {at: 0x900000, text: }"), "5:15", "exactly one of bytes, text"),
         (bad_step("seed: {at: 0x900000, cells: }"), "5:15", "exactly one of bytes, text"),
