@@ -262,13 +262,15 @@ class Runner:
 
 
 def _known(build: Build, machine: Caller, judgement: Judgement) -> Deviations:
-    """The deviations of ``build``, and from a move on those of the build that the machine has become."""
+    """The deviations of ``build``, and of the build that the machine was moved to, or should have been."""
     from rig.check.deviations import Deviations, load
 
     known = Deviations(load(), build.version)
-    if judgement.moved is None:
-        return known
-    return known.until(judgement.moved, Deviations(load(), machine.build.version))
+    if judgement.moved is not None:
+        return known.until(judgement.moved, Deviations(load(), machine.build.version))
+    if isinstance(machine, Machine) and machine.newer is not None:
+        return known.beside(Deviations(load(), machine.newer.version))
+    return known
 
 
 def _folder(scenario: str, build: Build) -> str:

@@ -70,3 +70,13 @@ def test_a_call_that_was_told_to_write_over_the_agent_is_the_programs_mistake(bu
         assert runner.judge(scenario(Call(0xF777)), 0, pool).verdict == "conforms"
     assert result.verdict == "error"
     assert "H_LOGICAL_MEMOP was told to write over the agent, which is gone: 0x0..0x8000" in result.reason
+
+
+def test_a_call_that_the_model_does_not_describe_is_judged_only_when_refused(build: Build) -> None:
+    runner = Runner([build], Settings())
+    with Pool() as pool:
+        present = runner.judge(scenario(Call(0x54)), 0, pool)  # H_GET_TERM_CHAR
+        absent = runner.judge(scenario(Call(0x5FC)), 0, pool)
+    assert present.verdict == "error"
+    assert "this build has a hypercall 0x54 that the model does not describe" in present.reason
+    assert absent.verdict == "conforms"

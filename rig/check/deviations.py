@@ -16,6 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from rig.check.violation import Violation
 from rig.frozen import frozen
+from rig.program import MOVE
 from rig.versions import within
 
 SEVERITIES = ("documentation", "semantic", "memory-safety", "availability")
@@ -120,10 +121,16 @@ class Deviations:
             for check in {match.check for match in deviation.match}:
                 self._by_check.setdefault(check, []).append(deviation)
         self._later: tuple[int, Deviations] | None = None
+        self._receiver: Deviations | None = None
 
     def until(self, step: int, later: Deviations) -> Deviations:
         """These for the steps before ``step``, with which another build takes over: ``later``."""
         self._later = step, later
+        return self
+
+    def beside(self, receiver: Deviations) -> Deviations:
+        """These, and for a move that was refused those of the build that was to take the machine over."""
+        self._receiver = receiver
         return self
 
     def explain(self, violation: Violation) -> Deviation | None:
@@ -131,7 +138,10 @@ class Deviations:
         if self._later is not None and violation.step >= self._later[0]:
             return self._later[1].explain(violation)
         candidates = self._by_check.get(violation.check, ())
-        return next((deviation for deviation in candidates if deviation.explains(violation)), None)
+        found = next((deviation for deviation in candidates if deviation.explains(violation)), None)
+        if found is None and self._receiver is not None and violation.call == MOVE:
+            return self._receiver.explain(violation)
+        return found
 
     def whatever(self) -> dict[tuple[str, str], Deviation]:
         """By call and check, those that explain every such violation, whatever the arguments and facts."""
@@ -152,8 +162,10 @@ class Deviations:
         return found
 
     def shown_by(self, scenario: str) -> tuple[Deviation, ...]:
-        """The deviations that ``scenario`` shows each time."""
-        return tuple(one for one in self.known if one.scenario == scenario and not one.intermittent)
+        """The deviations that ``scenario`` shows each time, on whichever build plays a part in it."""
+        builds = [self, self._later and self._later[1], self._receiver]
+        known = {one.id: one for build in builds if build is not None for one in build.known}
+        return tuple(one for one in known.values() if one.scenario == scenario and not one.intermittent)
 
 
 @cache

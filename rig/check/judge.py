@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from rig.check import orders
+from rig.check import orders, unjudged
 from rig.check.compare import Comparison
 from rig.check.granules import granules
 from rig.check.memory_diff import adopt
@@ -32,14 +32,12 @@ from rig.program import (
     Call,
     Host,
     Outcome,
-    Ref,
     Run,
     Seed,
     Step,
     Together,
 )
-from rig.scenario.reference import FromStep, parse
-from rig.scenario.reserved import trespass
+from rig.scenario.reference import references
 from rig.scenario.resolve import Names, Resolved, resolve_step
 from rig.scenario.script import Disagreement, Scenario, Stage
 from rig.target import Target
@@ -218,6 +216,8 @@ class Judge:
             else:
                 expectation = orders.routine(part, outcome)
             case, violations = self._comparison.step(expectation, outcome, self._index)
+            if words := unjudged.reason(expectation, outcome, violations):
+                raise MachineError(words)
             judged.append(Judged(self._index, step, outcome, expectation, case, violations))
         if order is None and all(outcome.ending == "returned" for outcome in outcomes):
             violations += orders.unexplained(expectation, self._index)
@@ -306,9 +306,9 @@ class Judge:
         """What became of one call, memory outside its own excepted."""
         pending.outcomes[pending.position] = outcome
         expectation = self.model.expect(pending.call)
-        if outcome.ending == "running" and (words := trespass(expectation)):
-            raise MachineError(f"{expectation.call} was told to write over the agent, which is gone: {words}")
         case, violations = self._comparison.step(expectation, outcome, pending.index)
+        if words := unjudged.reason(expectation, outcome, violations):
+            raise MachineError(words)
         self.names.record(pending.step, outcome, self._comparison.observed)
         return Judged(pending.index, pending.call, outcome, expectation, case, violations)
 
@@ -398,13 +398,3 @@ def _answered(
             "host", f"QMP answered {action.command} otherwise", expected=action.fails, observed=str(answer)
         )
     return report.violations
-
-
-def references(step: Step) -> frozenset[str]:
-    """The names of the steps whose results a step uses."""
-    if isinstance(step, Together):
-        return frozenset[str]().union(*map(references, step.parts))
-    values = [getattr(step, name, ()) for name in ("opcode", "service", "address", "block", "nret", "nargs")]
-    values += [*getattr(step, "args", ()), *getattr(step, "cells", ())]
-    parsed = [parse(value) for value in values if isinstance(value, Ref)]
-    return frozenset(one.step for one in parsed if isinstance(one, FromStep))

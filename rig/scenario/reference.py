@@ -1,6 +1,6 @@
 """The grammar of references: values that are known only while a program runs (:class:`rig.program.Ref`).
 
-It parses; :mod:`rig.scenario.resolve` looks the values up.
+It parses and lists them; :mod:`rig.scenario.resolve` looks the values up.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 
 from rig.frozen import frozen
-from rig.program import Ref
+from rig.program import Ref, Step, Together
 
 #: the regions of the memory map that references may name
 PLACES = ("ram", "rma", "fdt")
@@ -77,6 +77,16 @@ def parse(ref: Ref) -> Reference:
         f"{text!r} is no reference; known are $STEP.rets[I], $STEP.rN, $fdt:PATH:PROPERTY[I], "
         "$ram.start, $ram.end, $rma.end, $fdt.start and $fdt.end, each with an offset such as +8 or -0x10"
     )
+
+
+def references(step: Step) -> frozenset[str]:
+    """The names of the steps whose results ``step`` uses."""
+    if isinstance(step, Together):
+        return frozenset[str]().union(*map(references, step.parts))
+    values = [getattr(step, name, ()) for name in ("opcode", "service", "address", "block", "nret", "nargs")]
+    values += [*getattr(step, "args", ()), *getattr(step, "cells", ())]
+    parsed = [parse(value) for value in values if isinstance(value, Ref)]
+    return frozenset(one.step for one in parsed if isinstance(one, FromStep))
 
 
 def _offset(match: re.Match[str]) -> int:

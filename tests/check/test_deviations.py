@@ -163,3 +163,20 @@ def test_from_a_move_on_the_other_build_counts(tmp_path: Path) -> None:
     seen = Deviations(entries, (7, 2, 0)).until(3, Deviations(entries, (10, 0, 0)))
     assert seen.explain(replace(SEEN, step=2)) == entries[0]
     assert seen.explain(replace(SEEN, step=3)) is None
+
+
+def test_a_refused_move_may_be_due_to_the_build_that_refuses() -> None:
+    scenario = "state/carried/from-7.2-to-10.0"
+    words = "Unknown savevm section or instance 'icp/server' 0"
+    refused = Violation("host", "move", "QMP refused move", observed=words, step=3)
+    sender = Deviations(load(), (7, 2, 22))
+    assert sender.explain(refused) is None
+    both = sender.beside(Deviations(load(), (10, 0, 2)))
+    assert both.explain(refused) is not None
+    assert both.explain(replace(refused, call="snapshot-load")) is None
+    # It is missed where it should have shown, and only there.
+    assert decide(scenario, [refused], both).verdict == "deviates"
+    assert decide(scenario, [], both).verdict == "fixed"
+    for receiver, verdict in (((10, 0, 2), "fixed"), ((10, 0, 13), "conforms")):
+        moved = Deviations(load(), (7, 2, 22)).until(3, Deviations(load(), receiver))
+        assert decide(scenario, [], moved).verdict == verdict
