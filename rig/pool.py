@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Union
 
+from rig import scratch
 from rig.deadline import Deadline
 from rig.machine.build import Build
 from rig.machine.errors import MachineError
@@ -74,7 +72,7 @@ class Pool:
         while len(self._machines) >= KEPT:
             self._close(next(iter(self._machines)))
         with ExitStack() as undo:
-            folder = _folder(undo)
+            folder = undo.enter_context(scratch.folder())
             if options.firmware == "slof":
                 from rig.machine.slof import BOOT, SlofMachine
 
@@ -95,10 +93,3 @@ class Pool:
     def _close(self, key: tuple[str, MachineOptions]) -> None:
         if key in self._machines:
             self._machines.pop(key)[1].close()
-
-
-def _folder(undo: ExitStack) -> Path:
-    """Where a machine's logs go; kept when QEMU's own tests would keep theirs."""
-    if os.environ.get("QEMU_TEST_KEEP_SCRATCH"):
-        return Path(tempfile.mkdtemp(prefix="rig-"))
-    return Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="rig-")))

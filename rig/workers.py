@@ -11,13 +11,14 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from types import FrameType
 from typing import NoReturn
 
+from rig import scratch
 from rig.pool import Pool
 from rig.report.result import Result
 from rig.schedule import Schedule, Task
@@ -48,11 +49,13 @@ class Workers:
         self._jobs = jobs
         self._judge = judge
         self._isolate = isolate
+        self._undo = ExitStack()
         self._workers: dict[Connection, _Worker] = {}
         #: those that have nothing left to do and close their machines
         self._leaving: list[_Worker] = []
 
     def __enter__(self) -> Workers:
+        self._folder = self._undo.enter_context(scratch.folder())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,6 +63,7 @@ class Workers:
             worker.process.terminate()
         for worker in (*self._workers.values(), *self._leaving):
             _end(worker)
+        self._undo.close()
 
     def run(self, on_result: Callable[[Result], None]) -> None:
         """Hand out everything; a worker that ends by itself costs one ``error`` and is replaced."""
@@ -106,6 +110,7 @@ class Workers:
         """The life of a worker.  Ctrl-C reaches it too, but when to end is the rig's to say, by SIGTERM."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _leave)
+        scratch.move_into(self._folder)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
         with Pool(self._isolate) as pool:
             while (number := pipe.recv()) is not None:

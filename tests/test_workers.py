@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -87,8 +89,13 @@ def test_every_task_is_judged_once_and_by_several_processes() -> None:
     assert str(os.getpid()) not in processes
 
 
-def test_a_worker_that_is_killed_costs_one_error() -> None:
+def test_a_worker_that_is_killed_costs_one_error_and_leaves_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     def dies(task: Task, pool: Pool) -> Result:
+        tempfile.mkdtemp()
         if task.number in (1, 2):
             os.kill(os.getpid(), signal.SIGKILL)
         return conforms(task, pool)
@@ -96,6 +103,7 @@ def test_a_worker_that_is_killed_costs_one_error() -> None:
     results: list[Result] = []
     with Workers(many(8), 2, dies, isolate=False) as workers:
         workers.run(results.append)
+    assert not list(tmp_path.iterdir())
     verdicts = {result.scenario: result.verdict for result in results}
     assert len(results) == 8
     assert [name for name, verdict in sorted(verdicts.items()) if verdict == "error"] == ["1", "2"]

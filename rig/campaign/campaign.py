@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
+from rig import scratch
 from rig.campaign import stateful, stream
 from rig.campaign.engine import Engine, Report
 from rig.campaign.mix import MIXES
@@ -115,7 +117,10 @@ class _Workers:
         self._died: set[int] = set()
 
     def run(self, batches: Batches) -> Iterator[Report]:
-        source = iter(batches)
+        with scratch.folder() as self._folder:
+            yield from self._run(iter(batches))
+
+    def _run(self, source: Iterator[tuple[int, int]]) -> Iterator[Report]:
         try:
             for _ in range(self._jobs):
                 self._hire()
@@ -139,7 +144,7 @@ class _Workers:
     def _hire(self) -> None:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(self._spec, theirs), daemon=False)
+        process = context.Process(target=_work, args=(self._spec, theirs, self._folder), daemon=False)
         process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))
@@ -200,9 +205,10 @@ def _talk() -> Iterator[None]:
         raise _Alone from error
 
 
-def _work(spec: Spec, pipe: Connection) -> None:
+def _work(spec: Spec, pipe: Connection, folder: Path) -> None:
     """A worker's life: run what comes through the pipe until it is closed.  An empty block ends a row."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent closes the pipe
+    scratch.move_into(folder)
 
     def receive() -> list[tuple[int, int]]:
         with _talk():

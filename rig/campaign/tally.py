@@ -33,6 +33,11 @@ class Tally:
     findings: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
+    @property
+    def rate(self) -> float:
+        """Verified calls a second, of all machines together."""
+        return self.calls / self.seconds if self.seconds else 0.0
+
     def add(self, report: Report) -> None:
         """Count one batch; its findings are :class:`Folder`'s to keep."""
         self.calls += report.calls
@@ -48,7 +53,7 @@ class Tally:
             "calls": self.calls,
             "seconds": round(self.seconds, 3),
             "guest_seconds": round(self.guest_seconds, 3),
-            "verified_per_second": round(self.calls / self.seconds) if self.seconds else 0,
+            "verified_per_second": round(self.rate),
             "raw_per_second": round(self.calls / self.guest_seconds) if self.guest_seconds else 0,
             "seed": seed,
             "findings": [

@@ -17,7 +17,6 @@ from rig.commands.common import InvalidInput, RunError, find_builds, json_option
 
 if TYPE_CHECKING:
     from rig.campaign.campaign import Spec
-    from rig.campaign.engine import Report
     from rig.campaign.tally import Folder, Tally
 
 ENGINES = {"memop": ("memop",), "rtas": ("rtas",), "all": ("memop", "rtas")}
@@ -142,14 +141,14 @@ def _run(
                             tally.findings[finding.signature] = (finding.summary, file, finding.calls)
                             if not folder:
                                 click.echo(as_yaml(finding))
-                    advance(tally, report)
+                    advance(tally)
         except KeyboardInterrupt:
             return tally, True
     return tally, False
 
 
 @contextmanager
-def _progress(calls: int | None, seconds: float | None) -> Iterator[Callable[[Tally, Report], None]]:
+def _progress(calls: int | None, seconds: float | None) -> Iterator[Callable[[Tally], None]]:
     """A bar with rate, findings and time left where a person looks; now and then a line elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -159,11 +158,11 @@ def _progress(calls: int | None, seconds: float | None) -> Iterator[Callable[[Ta
     if not sys.stderr.isatty() or os.environ.get("CI"):
         shown = began
 
-        def line(tally: Tally, report: Report) -> None:
+        def line(tally: Tally) -> None:
             nonlocal shown
             if time.monotonic() - shown >= LINE:
                 shown = time.monotonic()
-                click.echo(_words(tally, report), err=True)
+                click.echo(_words(tally), err=True)
 
         yield line
         return
@@ -171,17 +170,16 @@ def _progress(calls: int | None, seconds: float | None) -> Iterator[Callable[[Ta
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=calls or seconds)
 
-        def update(tally: Tally, report: Report) -> None:
+        def update(tally: Tally) -> None:
             done = tally.calls if calls else time.monotonic() - began
-            bar.update(task, completed=done, description=_words(tally, report))
+            bar.update(task, completed=done, description=_words(tally))
 
         yield update
 
 
-def _words(tally: Tally, report: Report) -> str:
-    rate = report.calls / report.seconds if report.seconds else 0.0
+def _words(tally: Tally) -> str:
     found = f", {len(tally.findings)} findings" if tally.findings else ""
-    return f"{tally.calls:,} calls, {rate:,.0f}/s{found}"
+    return f"{tally.calls:,} calls, {tally.rate:,.0f}/s{found}"
 
 
 def _show(tally: Tally, version: str) -> None:
@@ -201,5 +199,6 @@ def _show(tally: Tally, version: str) -> None:
         console.print(f"  [red]error[/] {escape(error)}")
     for name, count in sorted(tally.deviations.items()):
         console.print(f"  [yellow]deviation[/] {escape(name)} ({count} calls)")
-    rate = tally.calls / tally.seconds if tally.seconds else 0.0
-    console.print(f"  {tally.calls} calls in {tally.seconds:.1f} s: {rate:,.0f} verified calls a second")
+    console.print(
+        f"  {tally.calls} calls in {tally.seconds:.1f} s: {tally.rate:,.0f} verified calls a second"
+    )

@@ -179,9 +179,19 @@ class Pci:
             function.registers.forget()
         low = 8 * (BRIDGE_CONTROL - offset)
         if function.bridge and 0 <= low < 8 * size and value >> low & SECONDARY_RESET:
-            for other in self.functions:
-                if other.below(function):
-                    other.registers.forget()
+            self._reset_below(function)
+
+    def perhaps_written(self, bus: int, devfn: int, unit: int | None = None) -> None:
+        """Software wrote some register, and nobody can say whether a function answered there, or which."""
+        for function in self.functions:
+            if function.devfn == devfn and function.bus in (None, bus) and unit in (None, function.unit):
+                function.registers.forget()
+                self._reset_below(function)
+
+    def _reset_below(self, bridge: Function) -> None:
+        for function in self.functions:
+            if function.below(bridge):
+                function.registers.forget()
 
 
 def interrupts(bridge: Node) -> dict[tuple[int, int], int]:

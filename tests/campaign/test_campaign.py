@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -77,7 +78,7 @@ def test_more_workers_than_batches_end(build: Build, count: int) -> None:
 def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(
     build: Build, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(short_tmp))  # where the killed one leaves its logs
+    monkeypatch.setattr(tempfile, "tempdir", str(short_tmp))
     spec = Spec(build, "memop", 5)
     batches = [(number, CALLS) for number in range(4 * BLOCK)]
     reports: list[Report] = []
@@ -85,16 +86,19 @@ def test_a_killed_worker_loses_nothing_and_counts_nothing_twice(
         reports.append(report)
         if len(reports) == 3:
             workers = [child for child in psutil.Process().children() if "spawn_main" in str(child.cmdline())]
+            assert list(short_tmp.glob("rig-*/rig-*"))  # what it writes, and cannot remove any more
             workers[0].kill()
+    assert not list(short_tmp.iterdir())
     assert sorted(report.batch for report in reports) == [number for number, _ in batches]
     assert sums(reports) == sums(run(spec, batches))
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), EOFError()])
 def test_what_fails_in_a_worker_is_not_taken_for_the_parents_end(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the worker's is this process
+    monkeypatch.setattr(tempfile, "tempdir", None)
     ours, theirs = Pipe()
 
     class Failing:
@@ -110,11 +114,12 @@ def test_what_fails_in_a_worker_is_not_taken_for_the_parents_end(
         ours.send([(3, 10)])
         ours.send([])
         with pytest.raises(type(error)):
-            _work(spec, theirs)
+            _work(spec, theirs, tmp_path)
 
 
-def test_a_worker_ends_quietly_when_its_parent_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_ends_quietly_when_its_parent_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(tempfile, "tempdir", None)
     ours, theirs = Pipe()
     closed: list[bool] = []
 
@@ -129,7 +134,7 @@ def test_a_worker_ends_quietly_when_its_parent_does(monkeypatch: pytest.MonkeyPa
     with theirs:
         ours.send([(3, 10)])
         ours.close()
-        _work(spec, theirs)
+        _work(spec, theirs, tmp_path)
     assert closed == [True]
 
 

@@ -164,12 +164,12 @@ def _read(request: Request) -> tuple[Reply, ...]:
 def _write(request: Request) -> tuple[Reply, ...]:
     access = Access.of(request)
     pci, place, function = access.pci, access.place, access.function
+
+    def forget(_: Outcome) -> None:
+        if function is not None or access.uncertain:
+            pci.perhaps_written(place.bus, place.devfn, place.unit)
+
     if access.faults:
-
-        def forget(_: Outcome) -> None:
-            if function is not None:
-                function.registers.forget()
-
         return (
             Reply(PARAMETER_ERROR, rule=SILENT),
             Reply(SUCCESS, rule=SILENT, effect=forget),
@@ -177,7 +177,7 @@ def _write(request: Request) -> tuple[Reply, ...]:
         )
     if function is None:
         return (
-            Reply(SUCCESS, rule=WRITE_ABSENT),
+            Reply(SUCCESS, rule=WRITE_ABSENT, effect=forget),
             Reply(HARDWARE_ERROR, rule=WRITE_ABSENT, breach=ABSENT),
         )
 
@@ -194,12 +194,10 @@ def _read_any(_: Request) -> tuple[Reply, ...]:
 
 def _write_any(request: Request) -> tuple[Reply, ...]:
     place = Place.of(request.args[0], 0, 0)
-    functions = request.state.of(Pci).functions
+    pci = request.state.of(Pci)
 
     def forget(_: Outcome) -> None:
-        for function in functions:
-            if (function.bus, function.devfn) == (place.bus, place.devfn):
-                function.registers.forget()
+        pci.perhaps_written(place.bus, place.devfn)
 
     return (Reply(SUCCESS, rule=LEGACY, effect=forget), *_refused())
 

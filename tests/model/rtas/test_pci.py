@@ -190,6 +190,20 @@ def test_where_a_bus_may_be_anything_may_be_read(model: Model, config, prepare) 
     assert config.read(model, 0x2_0800, 4, 0, 0x1234_5678) == []
 
 
+@pytest.mark.parametrize(("status", "register", "size"), [(0, LINE, 1), (-1, LINE, 1), (0, LINE + 1, 2)])
+def test_where_a_bus_may_be_anything_may_have_been_written(
+    model: Model, config, status: int, register: int, size: int
+) -> None:
+    assert config.write(model, BELOW + LINE, 1, 7) == []
+    assert config.write(model, BRIDGE + 0x40, 1, 0) == []  # may reset the bridge, and with it its numbers
+    config.write(model, BELOW + register, size, 9, status)
+    assert config.write(model, BRIDGE + 0x18, 4, 0x0001_0100) == []
+    refused = status == -1
+    assert config.read(model, BELOW + LINE, 1, 0, 9) == (["rets"] if refused else [])
+    assert config.read(model, BELOW + LINE, 1, 0, 7) == []
+    assert config.read(model, BELOW, 4, 0, 0x1041_1AF5) == ["rets"]
+
+
 # ---- connectors ----
 
 
