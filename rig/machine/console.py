@@ -10,9 +10,6 @@ import socket
 import pexpect
 from pexpect.fdpexpect import fdspawn
 
-from rig.deadline import Deadline
-from rig.machine.errors import Timeout
-
 #: pexpect searches so much of the end of what it holds; its default is everything
 WINDOW = 4096
 
@@ -55,17 +52,6 @@ class Console:
         self.pump()
         data = bytes(self._held)
         self._held.clear()
-        return data
-
-    def expect_bytes(self, count: int, deadline: Deadline) -> bytes:
-        """The next ``count`` bytes; raises :class:`Timeout` if they do not come, and keeps what did."""
-        while len(self._held) < count:
-            if deadline.expired or not self._open:
-                held = len(self._held)
-                raise Timeout(f"the console gave {held} of {count} bytes within {deadline.seconds:g} s")
-            self.pump(deadline.remaining())
-        data = bytes(self._held[:count])
-        del self._held[:count]
         return data
 
     def send(self, data: bytes) -> None:

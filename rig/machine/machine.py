@@ -110,10 +110,6 @@ class Machine:
         """What QEMU is started with, here and where the machine is moved to."""
         return self._session.options
 
-    @options.setter
-    def options(self, options: MachineOptions) -> None:
-        self._session.options = options
-
     @property
     def newer(self) -> Build | None:
         """The build that the state can be moved to, besides its own."""

@@ -63,7 +63,6 @@ class SlofMachine:
         self.options = options
         self.logs: Mapping[str, Path] = {name: directory / name for name in LOGS}
         self.pictures: dict[str, Path] = {}
-        self.command_line: tuple[str, ...] = ()
         self._directory = directory
         self._start_by = deadline or Deadline(BOOT)
         self._running: Running | None = None
@@ -87,9 +86,7 @@ class SlofMachine:
         """Boot SLOF to its prompt; raises :class:`MachineError` with the end of its console."""
         with self._blamed():
             options = place(self.options, self._directory)
-            running, self.command_line = launch(
-                self.build, options, self._directory, None, self._start_by, stops=()
-            )
+            running, _ = launch(self.build, options, self._directory, None, self._start_by, stops=())
             self._running = running
             try:
                 self._memory = Mapped(running.ram["ram"], self.options.memory << 20)

@@ -212,16 +212,6 @@ def test_console_output_comes_with_the_call(machine: Machine) -> None:
     assert b"hello ppc" in machine.logs["console.log"].read_bytes()
 
 
-def test_so_many_bytes_of_console_output_can_be_awaited(machine: Machine) -> None:
-    codec = agent.Codec("big")
-    machine.begin(codec.vector(put(machine, b"0123456789"), full=False), 1)
-    assert machine.console.expect_bytes(4, Deadline(20)) == b"0123"
-    assert machine.finish(1, Deadline(20))[0] == "returned"
-    assert machine.console.drain() == b"456789"
-    with pytest.raises(Timeout, match="0 of 1 bytes"):
-        machine.console.expect_bytes(1, Deadline(0.05))
-
-
 def test_a_machine_without_a_console_has_none(boot: Boot) -> None:
     machine = boot(MachineOptions(memory=256, console=False))
     assert machine.call([Call(UNKNOWN)])[0].console == b""
