@@ -8,7 +8,7 @@ is the device's own business.  This is only the hardware; the calls that reach i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from rig.model.environment import Environment, Node
@@ -81,9 +81,13 @@ class Registers:
         self.value = self.value & ~taken | value << 8 * offset & taken
         self.known |= taken
 
-    def forget(self) -> None:
-        """Whatever software can write may hold anything."""
+    def lose(self) -> None:
+        """Whatever can be written may hold anything."""
         self.known &= ~self.writable
+
+    def forget(self) -> None:
+        """The same, by the doing of software, which may have written a capability."""
+        self.lose()
         self.touched = True
 
 
@@ -118,9 +122,15 @@ class Function:
         known, value = self.registers.read(offset, 1)
         return value if known == 0xFF else None
 
+    def line(self) -> Iterator[Function]:
+        """The function and the bridges that lead to it, from the nearest on."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent.line()
+
     def below(self, bridge: Function) -> bool:
         """Whether a bridge, or one behind it, leads here."""
-        return self.parent is not None and (self.parent is bridge or self.parent.below(bridge))
+        return self is not bridge and bridge in self.line()
 
     def passes(self, bus: int) -> bool:
         """Whether a bridge and those above it forward what is meant for ``bus``.
@@ -187,6 +197,12 @@ class Pci:
             if function.devfn == devfn and function.bus in (None, bus) and unit in (None, function.unit):
                 function.registers.forget()
                 self._reset_below(function)
+
+    def configured(self, connectors: Collection[int]) -> None:
+        """The platform gave the registers of what is behind these connectors values of its own."""
+        for function in self.functions:
+            if any(one.connector in connectors for one in function.line()):
+                function.registers.lose()
 
     def _reset_below(self, bridge: Function) -> None:
         for function in self.functions:

@@ -124,6 +124,21 @@ def test_a_bridge_resets_also_what_is_behind_another(pci: Pci) -> None:
     assert beside.registers.read(0x3C, 1) == (0xFF, 6)
 
 
+def test_the_platform_may_configure_what_is_behind_a_connector(slots) -> None:
+    environment = slots()
+    node = environment.tree.children["pci"].children["pci@3"]
+    node.properties["ibm,my-drc-index"] = (7).to_bytes(4, "big")
+    pci = Pci(environment)
+    beside, bridge, below = at(pci, 0, 0x08), at(pci, 0, 0x18), at(pci, 1, 0x08)
+    for function in (beside, below):
+        pci.write(function, 0x3C, 1, 5)
+    pci.configured([7])
+    assert bridge.downstream(0x19) is None
+    assert (below.bus, below.registers.read(0x3C, 1)) == (None, (0, 0))
+    assert not below.registers.touched  # no software did it
+    assert beside.registers.read(0x3C, 1) == (0xFF, 5)
+
+
 def test_functions_move_with_the_numbers_of_their_bridge(pci: Pci) -> None:
     bridge = at(pci, 0, 0x18)
     pci.write(bridge, 0x19, 1, 7)

@@ -13,6 +13,7 @@ from rig.model.address import in_ram, load, ram_of
 from rig.model.environment import Environment, Node
 from rig.model.expectation import Breach, Relation, Scratch
 from rig.model.hypercall import Argument, Footprint, Kind, State
+from rig.model.pci import Pci
 from rig.model.rtas.connectors import Connector, Connectors, Fragment, Walk, lmb_size
 from rig.model.rtas.service import (
     BUSY,
@@ -130,7 +131,7 @@ def _walk(request: Request, connector: Connector, address: int, area: bytes) -> 
     """The connector can be configured: the next step of its walk."""
     scratch = (Scratch(address, PAGE, AREA),)
     if connector.lost:
-        return _anywhere(connector, scratch)
+        return _anywhere(request.state, connector, scratch)
     under_way = connector.walk
     goes_on = under_way is not None and (under_way.area, under_way.left) == (address, area)
     walk = under_way if under_way is not None and goes_on else Walk(address, area)
@@ -140,6 +141,7 @@ def _walk(request: Request, connector: Connector, address: int, area: bytes) -> 
             left = request.state.memory.read(address, PAGE)
             connector.walk = walk
             request.state.of(Connectors).walked[connector.index] = connector
+            _initialised(request.state, connector)
             if not request.exact:
                 connector.walk, connector.lost = None, True  # no telling what was done
             elif status == COMPLETE:
@@ -167,15 +169,26 @@ def _walk(request: Request, connector: Connector, address: int, area: bytes) -> 
     return (*replies, *(replace(one, scratch=scratch) for one in later))
 
 
-def _anywhere(connector: Connector, scratch: tuple[Scratch, ...]) -> tuple[Reply, ...]:
+def _anywhere(state: State, connector: Connector, scratch: tuple[Scratch, ...]) -> tuple[Reply, ...]:
     """Some step of a walk of which nobody can say where it stands, or whether it has come to its end."""
 
-    def settle(_: Outcome) -> None:
+    def step(_: Outcome) -> None:
+        _initialised(state, connector)
+
+    def settle(outcome: Outcome) -> None:
+        step(outcome)
         connector.configured, connector.lost = True, False
 
     steps = (CHILD, PROPERTY, SIBLING, PARENT, CANNOT, MORE_MEMORY, BUSY, *EXTENDED_DELAY)
     complete = Reply(COMPLETE, rule=SHAPE, scratch=scratch, effect=settle)
-    return (*(Reply(status, rule=SHAPE, scratch=scratch) for status in steps), complete)
+    return (*(Reply(status, rule=SHAPE, scratch=scratch, effect=step) for status in steps), complete)
+
+
+def _initialised(state: State, *connectors: Connector) -> None:
+    """The platform initialises the MSI registers of functions, and bridges (LoPAR R1-6.2.3-8, R1-6.2.3-9)."""
+    behind = {one.index for one in connectors}
+    behind |= {one.index for one in state.of(Connectors).by_index.values() if one.parent in behind}
+    state.of(Pci).configured(behind)
 
 
 # ---- the whole ----
@@ -280,8 +293,10 @@ def _astray(request: Request, address: int, extent: int) -> Iterator[Reply]:
                 connector.walk.left = b""
 
     def lost(_: Outcome) -> None:
-        for connector in state.of(Connectors).by_index.values():
+        connectors = state.of(Connectors).by_index.values()
+        for connector in connectors:
             connector.walk, connector.lost = None, True
+        _initialised(state, *connectors)
 
     for status in (PARAMETER_ERROR, CANNOT, NO_CONNECTOR, NO_SYSTEM, BUSY, *EXTENDED_DELAY):
         yield Reply(status, rule=SHAPE, scratch=scratch, effect=refused)

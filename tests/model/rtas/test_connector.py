@@ -7,11 +7,13 @@ import pytest
 from rig.model.hypercall import H_SUCCESS
 from rig.model.memory import Memory
 from rig.model.model import Model
+from rig.model.pci import Pci
 from rig.model.rtas.connector import PCI_ALWAYS
 from rig.program import Host, Outcome
 
 SET, CONFIGURE = 0x201A, 0x201E
-CARD, EMPTY, BRIDGE, NEW_CPU, MEMORY = 0x4000_0018, 0x4000_0010, 0x2000_0000, 0x1000_0001, 0x8000_0004
+CARD, EMPTY, BRIDGE, MEMORY = 0x4000_0018, 0x4000_0010, 0x2000_0000, 0x8000_0004
+CPU, NEW_CPU = 0x1000_0000, 0x1000_0001
 AREA, PAGE = 0x4000, 0x1000
 DONE, SIBLING, CHILD, PROPERTY, PARENT = 0, 1, 2, 3, 4
 
@@ -205,6 +207,28 @@ def test_after_a_step_elsewhere_nobody_can_say_where_a_walk_stands(
     # What is isolated begins again.
     platform.again(model, CARD)
     assert platform.tell(model, PROPERTY, "x") == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("index", "extent", "lost"),
+    [(CARD, 0, True), (BRIDGE, 0, True), (CPU, 0, False), (CARD, AREA + PAGE, True)],
+    ids=["slot", "bridge", "cpu", "some connector"],
+)
+def test_the_platform_initialises_the_registers_behind_a_connector(
+    reconfigurable, platform, cells, index: int, extent: int, lost: bool
+) -> None:
+    environment = reconfigurable()
+    environment.tree.find("/pci@0").properties["reg"] = cells(0x0800_0000, 0x2000_0000)
+    card = environment.tree.find("/pci@0/ethernet@3")
+    card.properties.update({"vendor-id": cells(0x1AF4), "reg": cells(0x1800), "interrupts": cells(1)})
+    model = Model(environment)
+    (function,) = model.state.of(Pci).functions
+    for status in (CHILD, PROPERTY, DONE) if extent else (CHILD,):
+        function.registers.write(0x3C, 1, 5)
+        platform.begin(model, index)
+        assert platform.configure(model, platform.piece(status, "x"), AREA, extent) == []
+        assert function.registers.read(0x3C, 1) == ((0, 0) if lost else (0xFF, 5))
+        extent = 0
 
 
 def plug_memory(model: Model) -> None:
