@@ -6,8 +6,9 @@ and after which others, so that a campaign can be cut, continued and repeated an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Protocol
 
 from rig.frozen import frozen
@@ -48,6 +49,19 @@ class Report:
     mismatches: Mapping[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     errors: tuple[str, ...] = ()
+
+    def after(self, earlier: Report) -> Report:
+        """One report on a batch that was run again, with less in it."""
+        return replace(
+            self,
+            calls=earlier.calls + self.calls,
+            seconds=earlier.seconds + self.seconds,
+            guest_seconds=earlier.guest_seconds + self.guest_seconds,
+            deviations=Counter(earlier.deviations) + Counter(self.deviations),
+            mismatches=Counter(earlier.mismatches) + Counter(self.mismatches),
+            findings=earlier.findings + self.findings,
+            errors=earlier.errors + self.errors,
+        )
 
 
 class Engine(Protocol):

@@ -124,14 +124,14 @@ class Examiner:
 
     def ended(
         self, batch: Batch, call: int, ending: str, words: str, patience: float, result: Examined
-    ) -> None:
+    ) -> Explanation:
         """A call that did not come back: judge it by itself, with as much patience, or else with others."""
         *before, last = batch.program(call)
         assert isinstance(last, Call)
         steps = (*before, replace(last, timeout=patience))
         replay = self._play(steps, result)
         if replay is None:
-            return
+            return Explanation()
         explanation = self._judged(batch, steps, replay, result)
         if explanation == Explanation():
             what = f"{ending}: QEMU did not come back from {batch.call(call)} ({words})"
@@ -139,6 +139,7 @@ class Examiner:
         if explanation == Explanation():
             result.errors.append(f"batch {batch.number}: {what}, and did when the batch was run again")
         result.count(explanation, 1)
+        return explanation
 
     def _judged(self, batch: Batch, steps: tuple[Step, ...], replay: Replay, result: Examined) -> Explanation:
         if not replay.unknown:

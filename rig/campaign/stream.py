@@ -18,6 +18,7 @@ from rig.campaign.examiner import Examined, Examiner, Explanation
 from rig.campaign.health import GROWTH
 from rig.campaign.mix import DEFAULT, Mix
 from rig.campaign.rerun import Rerun, Shows
+from rig.campaign.shun import Shunned
 from rig.campaign.subject import Subject
 from rig.campaign.verification import Verification
 from rig.campaign.workbench import Workbench
@@ -49,6 +50,8 @@ class _Flight:
     batch: Batch
     calls: int
     verification: Verification
+    #: calls that others stand in for, which do nothing
+    left_out: int = 0
     began: float = 0.0
     #: seconds that the guest needed
     took: float = 0.0
@@ -83,6 +86,7 @@ class Stream:
             build, options, revision, known.load() if deviations is None else deviations
         )
         self._examiner = Examiner(self.workbench, Rerun(build, options, size, revision))
+        self._shunned = Shunned()
         self._recent: deque[tuple[int, int]] = deque(maxlen=LOOK)
         self._growth = GROWTH
         #: what was seen outside single calls, and what it was found to mean
@@ -131,21 +135,28 @@ class Stream:
     def _ready(self, number: int, calls: int) -> _Flight:
         """Draw a batch and put it where the guest will find it."""
         subject = self.subject
-        batch = self._drawn(number)
-        field = subject.fields[number % 2]
-        flight = _Flight(batch, calls, Verification(batch, calls, field, self._revision, subject.meaning))
-        subject.prepare(batch, calls)
-        return flight
+        verification, left_out = self._drawn(number, calls)
+        subject.prepare(verification.batch, calls)
+        return _Flight(verification.batch, calls, verification, left_out)
 
-    def _drawn(self, number: int) -> Batch:
-        layout = self.subject.layout
-        return draw(self._seed, number, self._mix, self.batch_size, layout, self._memory)
+    def _drawn(self, number: int, calls: int) -> tuple[Verification, int]:
+        """What must come of a batch, and how many of its calls are left out."""
+        subject = self.subject
+
+        def verification(batch: Batch) -> Verification:
+            return Verification(batch, calls, subject.fields[number % 2], self._revision, subject.meaning)
+
+        whole = verification(
+            draw(self._seed, number, self._mix, self.batch_size, subject.layout, self._memory)
+        )
+        batch, left_out = self._shunned.without(whole)
+        return (verification(batch) if left_out else whole), left_out
 
     def _land(self, flight: _Flight, *, last: bool = False) -> Report:
-        return self._wait(flight) or self._judge(flight, last=last)
+        return self._wait(flight, last=last) or self._judge(flight, last=last)
 
-    def _wait(self, flight: _Flight) -> Report | None:
-        """Wait for the guest; a report at once when it does not come back."""
+    def _wait(self, flight: _Flight, *, last: bool = False) -> Report | None:
+        """Wait for the guest; when it does not come back, a report, with one more run without such calls."""
         subject = self.subject
         try:
             ending = subject.wait(Deadline(self._patience))
@@ -159,8 +170,13 @@ class Stream:
         call = min(subject.bell.index, flight.calls - 1)
         self._discard()
         result = Examined()
-        self._examiner.ended(flight.batch, call, ending, words, self._patience, result)
-        return self._report(flight, 1, result)  # what came before it was not verified
+        explanation = self._examiner.ended(flight.batch, call, ending, words, self._patience, result)
+        if explanation == Explanation() or not self._shunned.add(flight.verification, call):
+            return self._report(flight, 1, result)  # what came before it was not verified
+        again = self._ready(flight.batch.number, flight.calls)
+        self.subject.ring(again.parity, again.calls)
+        again.began = time.monotonic()
+        return self._land(again, last=last).after(self._report(flight, 1, result))
 
     def _judge(self, flight: _Flight, *, last: bool = False) -> Report:
         """Judge a batch that the guest has done, while it may be at the next."""
@@ -172,7 +188,7 @@ class Stream:
         self._recent.append((batch.number, calls))
         if last or batch.number % LOOK == 0:
             self._look_around(flight.parity, result)
-        return self._report(flight, calls, result)
+        return self._report(flight, calls - flight.left_out, result)
 
     def _look_around(self, parity: int, result: Examined) -> None:
         """All of memory, the monitor, stderr, and QEMU's size."""
@@ -193,7 +209,7 @@ class Stream:
         grown = subject.health.grown()
         if grown > self._growth:
             self._growth = 2 * grown
-            batch = self._drawn(self._recent[-1][0])
+            batch = self._drawn(*self._recent[-1])[0].batch
             words = f"growth: QEMU grew by {grown >> 20} MiB of its own"
             result.count(self._examiner.noted(batch, tuple(range(GROWING)), words, result), 1)
 
@@ -201,7 +217,8 @@ class Stream:
         """Find who of the last batches did it; what one batch was found to do, is its doing again."""
         what = words.partition(":")[0]
         for number, calls in self._recent if what not in self._blamed else ():
-            explanation = self._examiner.blame(self._drawn(number), calls, shows, words, result)
+            batch = self._drawn(number, calls)[0].batch
+            explanation = self._examiner.blame(batch, calls, shows, words, result)
             if explanation != Explanation():
                 self._blamed[what] = explanation
                 break

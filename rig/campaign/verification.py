@@ -78,6 +78,15 @@ class Verification:
         #: calls that the scalar model must judge
         self.deferred = self._defer(calls)
 
+    @property
+    def situations(self) -> Bytes:
+        """Of each call, the bits of what matters to its verdict: they mean other things by opcode."""
+        found = np.zeros(len(self._rounds), np.uint8)
+        found[slice(None) if self._memops is None else self._memops] = self._moves.situation
+        if self._accesses is not None:
+            found[self._others] = self._accesses.situation
+        return found
+
     def _defer(self, calls: int) -> tuple[int, ...]:
         """The calls that the vectorised model does not know, and all that share a cell with one."""
         unknown = self._call(np.flatnonzero(self._moves.deferred)).tolist()

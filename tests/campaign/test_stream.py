@@ -20,6 +20,7 @@ from rig.campaign.subject import Subject
 from rig.check import deviations
 from rig.deadline import Deadline
 from rig.machine.build import Build, probe
+from rig.model import memop
 from rig.program import Call
 
 Make = Callable[..., Stream]
@@ -117,6 +118,24 @@ def test_a_call_that_does_not_return_in_time_is_explained_or_found(
     strict = stream(1, size=64, mix=mix, patience=0.5, deviations=())
     (report,) = strict.run([(0, 64)])
     assert "H_LOGICAL_MEMOP/liveness" in [finding.signature for finding in report.findings]
+
+
+def test_what_else_there_is_in_a_batch_is_verified_without_the_calls_that_do_not_return(
+    stream: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build that executes one element more than the contract permits, which takes it minutes."""
+    monkeypatch.setattr(examiner, "SHRINKING", 0.0)
+    monkeypatch.setattr(memop, "MAX_COUNT", 0x7FFF_FFFF)
+    mix = Mix("over", DEFAULT.counts, slow=(0x8000_0000,))
+    first, second = stream(1, size=4096, mix=mix, patience=0.5).run(numbered(2, 4096))
+    assert [finding.signature for finding in first.findings] == ["H_LOGICAL_MEMOP/liveness"]
+    assert not second.findings
+    hung = first.mismatches["H_LOGICAL_MEMOP/liveness"] + second.mismatches.get("H_LOGICAL_MEMOP/liveness", 0)
+    assert 1 <= hung <= 4  # one for each situation that the model tells apart
+    assert 3500 < first.calls < 4096
+    assert 3500 < second.calls < 4096
+    assert first.deviations["memop-xor-inverts"] > 500
+    assert not first.errors + second.errors
 
 
 def test_a_write_outside_all_cells_is_found_and_blamed_on_a_call(
