@@ -13,7 +13,7 @@ from rig.campaign import stateful
 from rig.campaign.batch import draw, pool
 from rig.campaign.campaign import Spec, run
 from rig.campaign.mix import DEFAULT, SMALLEST, Mix
-from rig.campaign.stream import OPTIONS, PATIENCE, Stream
+from rig.campaign.stream import LIMIT, OPTIONS, PATIENCE, Stream
 from rig.deadline import Deadline
 from rig.machine.build import Build
 from rig.machine.machine import Machine
@@ -57,16 +57,20 @@ def measure(builds: Sequence[Build], rounds: int) -> Iterator[Measurement | Rati
 
 
 class Reader:
-    """The first batches of a stream of :data:`SEED`, run with and without being judged."""
+    """Batches of a stream of :data:`SEED`, run with and without being judged.
+
+    They come after the one in which a call is let run that takes minutes.
+    """
 
     def __init__(self, stream: Stream, mix: Mix, batches: int) -> None:
-        self._stream, self._mix, self._batches = stream, mix, batches
+        self._stream, self._mix = stream, mix
+        self._numbers = range(LIMIT + 1, LIMIT + 1 + batches)
         self._memory = pool(SEED)
 
     def raw(self) -> float:
         """Calls a second of the guest loop alone, preparation left out."""
         subject, size, seconds = self._stream.subject, self._stream.batch_size, 0.0
-        for number in range(self._batches):
+        for number in self._numbers:
             batch = draw(SEED, number, self._mix, size, subject.layout, self._memory)
             subject.prepare(batch, size)
             began = time.perf_counter()
@@ -74,18 +78,18 @@ class Reader:
             subject.wait(Deadline(PATIENCE))
             seconds += time.perf_counter() - began
             subject.adopt(number % 2)
-        return self._batches * size / seconds
+        return len(self._numbers) * size / seconds
 
     def verified(self) -> float:
         """Calls a second from the first batch drawn to the last one judged."""
         size = self._stream.batch_size
         began = time.perf_counter()
-        reports = list(self._stream.run((number, size) for number in range(self._batches)))
+        reports = list(self._stream.run((number, size) for number in self._numbers))
         seconds = time.perf_counter() - began
         wrong = [words for report in reports for words in (*report.errors, *report.mismatches)]
         if wrong:
             raise RuntimeError(f"the stream is not clean: {wrong[0]}")
-        return self._batches * size / seconds
+        return len(self._numbers) * size / seconds
 
 
 def _programs(build: Build, rounds: int) -> Iterator[float]:

@@ -61,8 +61,18 @@ class Examiner:
         self._explained: dict[Kind, Explanation] = {}
         self._found: set[str] = set()
 
-    def batch(self, batch: Batch, seen: Sequence[Seen], deferred: Iterable[int], result: Examined) -> None:
-        """Explain all that differs in a batch, and judge the calls that the vectorised model left."""
+    def batch(
+        self,
+        batch: Batch,
+        seen: Sequence[Seen],
+        deferred: Iterable[int],
+        sample: Iterable[int],
+        result: Examined,
+    ) -> None:
+        """Explain all that differs in a batch; judge ``deferred`` calls, and a ``sample`` of the others.
+
+        What deviations the sample shows is counted already.
+        """
         if seen and batch.number % AGAIN == AGAIN - 1:
             self._explained.pop(seen[batch.number // AGAIN % len(seen)].kind, None)
         for one in seen:
@@ -72,10 +82,15 @@ class Examiner:
                 if explanation != Explanation():
                     self._explained[one.kind] = explanation
             result.count(explanation, one.count)
-        for call in deferred:
-            replay = self._play(tuple(batch.program(call)), result)
-            if replay is not None:
-                result.count(self._judged(batch, tuple(batch.program(call)), replay, result), 1)
+        left = set(deferred)
+        for call in sorted(left.union(sample)):
+            self.program(batch, tuple(batch.program(call)), result, count=call in left)
+
+    def program(self, batch: Batch, steps: tuple[Step, ...], result: Examined, *, count: bool = True) -> None:
+        """Judge a program by itself; unless told to ``count``, known deviations are not."""
+        replay = self._play(steps, result)
+        if replay is not None and (count or replay.unknown):
+            result.count(self._judged(batch, steps, replay, result), 1)
 
     def _look(self, batch: Batch, seen: Seen, result: Examined) -> Explanation:
         """What one call of a kind means: by itself, or else with others before it."""
@@ -87,8 +102,9 @@ class Examiner:
         if explanation.signature or (explanation.deviations and seen.kind.difference != MEMORY):
             return explanation
         words = f"{NAMES[seen.kind.difference]}: {batch.call(seen.call)}"
+        first = tuple(one for one in batch.companions(seen.call) if one <= seen.call)
         explanation = self.blame(
-            batch, seen.call + 1, lambda traces: seen.kind in traces.kinds, words, result
+            batch, seen.call + 1, lambda traces: seen.kind in traces.kinds, words, result, first
         )
         if explanation == Explanation():
             result.errors.append(
@@ -96,10 +112,21 @@ class Examiner:
             )
         return explanation
 
-    def blame(self, batch: Batch, calls: int, shows: Shows, words: str, result: Examined) -> Explanation:
-        """Which calls of a batch together leave what the stream saw, and what they mean; nothing if none."""
+    def blame(
+        self,
+        batch: Batch,
+        calls: int,
+        shows: Shows,
+        words: str,
+        result: Examined,
+        first: tuple[int, ...] = (),
+    ) -> Explanation:
+        """Which calls of a batch together leave what the stream saw, and what they mean; nothing if none.
+
+        Whether it is those that come ``first`` is asked before any others.
+        """
         try:
-            blamed = self._rerun.blamed(batch, calls, shows, Deadline(SHRINKING))
+            blamed = self._rerun.blamed(batch, calls, shows, Deadline(SHRINKING), first)
         except MachineError as error:
             result.errors.append(f"batch {batch.number} could not be run again: {error}")
             return Explanation()

@@ -45,9 +45,8 @@ class Layout:
         if any(
             not environment.is_ram(at.start, at.length) or fdt.overlaps(at.start, at.length) for at in wanted
         ):
-            raise NoRoom(
-                f"a stream needs {ARENAS[-1].end >> 20} MiB of RAM and its last page: choose another -m"
-            )
+            size = ARENAS[-1].end >> 20
+            raise NoRoom(f"a stream needs {size} MiB of RAM and its last page: give the machine more memory")
         windows = pci_windows(environment)
         taken = (*ram, *windows)
         free = [at for at in (end, end + EMPTY, *CANDIDATES) if not pieces(taken, at, EMPTY)]

@@ -71,11 +71,18 @@ class Rerun:
         finally:
             subject.close()
 
-    def blamed(self, batch: Batch, calls: int, shows: Shows, deadline: Deadline) -> tuple[int, ...]:
-        """The fewest calls found that still show it; none when the whole batch does not, run again."""
-        if not shows(self.traces(batch, calls)):
-            return ()
-        kept = np.arange(calls)
+    def blamed(
+        self, batch: Batch, calls: int, shows: Shows, deadline: Deadline, first: tuple[int, ...] = ()
+    ) -> tuple[int, ...]:
+        """The fewest calls found that still show it; none when the whole batch does not, run again.
+
+        The ``first`` ones are tried by themselves before any others.
+        """
+        kept = np.array(first, np.int64)
+        if not (first and shows(self.traces(only(batch, kept), calls))):
+            kept = np.arange(calls)
+            if not shows(self.traces(batch, calls)):
+                return ()
         size = (len(kept) + 1) // 2
         while size:
             at = 0

@@ -33,7 +33,7 @@ class Shunned:
 
     def add(self, verification: Verification, call: int) -> bool:
         """Leave out calls like one of a batch from now on; whether that is new."""
-        opcode, _, _, *size, _ = verification.batch.registers[:, call].tolist()
+        opcode, _, _, *size, _ = verification.registers[:, call].tolist()
         situation = int(verification.situations[call])
         faulty = opcode != H_LOGICAL_MEMOP or situation & FAULTS
         sort = _Sort(opcode, situation, () if faulty else tuple(size))
@@ -43,8 +43,7 @@ class Shunned:
 
     def without(self, verification: Verification) -> tuple[Batch, int]:
         """The batch with calls that do nothing in place of those left out, and how many these are."""
-        batch, situations = verification.batch, verification.situations
-        registers = batch.registers[:, : len(situations)]
+        registers, situations = verification.registers, verification.situations
         kept = np.ones(len(situations), np.bool_)
         for sort in self._sorts:
             alike = (registers[0] == sort.opcode) & (situations == sort.situation)
@@ -52,5 +51,5 @@ class Shunned:
                 alike &= row == value
             kept &= ~alike
         if kept.all():
-            return batch, 0
-        return only(batch, np.flatnonzero(kept)), int(len(kept) - kept.sum())
+            return verification.batch, 0
+        return only(verification.batch, np.flatnonzero(kept)), int(len(kept) - kept.sum())

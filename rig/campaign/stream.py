@@ -18,6 +18,7 @@ from rig.campaign.examiner import Examined, Examiner, Explanation
 from rig.campaign.health import GROWTH
 from rig.campaign.mix import DEFAULT, Mix
 from rig.campaign.rerun import Rerun, Shows
+from rig.campaign.sample import Sample
 from rig.campaign.shun import Shunned
 from rig.campaign.subject import Subject
 from rig.campaign.verification import Verification
@@ -26,7 +27,8 @@ from rig.check import deviations as known
 from rig.deadline import Deadline
 from rig.machine.build import Build
 from rig.machine.errors import MachineError
-from rig.program import MachineOptions
+from rig.model.memop import MAX_COUNT
+from rig.program import H_LOGICAL_MEMOP, Call, MachineOptions
 
 #: calls in a batch: two of them fit into the agent's batch area, one keeps the guest busy for milliseconds
 SIZE = 3 << 13
@@ -37,6 +39,10 @@ SLOW_PATIENCE = 1800.0
 #: batches from one look at all of memory, the monitor and QEMU itself to the next; odd, so that the arenas
 #: take turns
 LOOK = 15
+#: number of the batch with which the largest legal count is tried
+LIMIT = 7
+#: seconds that this may take: it is accepted if it is still running
+GLANCE = 0.25
 #: calls that are kept of a batch at which that was seen
 GROWING = 64
 
@@ -87,6 +93,7 @@ class Stream:
         )
         self._examiner = Examiner(self.workbench, Rerun(build, options, size, revision))
         self._shunned = Shunned()
+        self._sample = Sample()
         self._recent: deque[tuple[int, int]] = deque(maxlen=LOOK)
         self._growth = GROWTH
         #: what was seen outside single calls, and what it was found to mean
@@ -184,7 +191,12 @@ class Stream:
         result = Examined()
         r3, r4 = subject.results(flight.parity, calls)
         seen = flight.verification.run(r3, r4, subject.arena(flight.parity), subject.edge)
-        self._examiner.batch(batch, seen, flight.verification.deferred, result)
+        sample = self._sample.of(flight.verification)
+        self._examiner.batch(batch, seen, flight.verification.deferred, sample, result)
+        if batch.number == LIMIT:
+            far = int(batch.layout.nowhere[0])
+            longest = Call(H_LOGICAL_MEMOP, (far, far, 0, MAX_COUNT, 0), timeout=GLANCE)
+            self._examiner.program(batch, (longest,), result)
         self._recent.append((batch.number, calls))
         if last or batch.number % LOOK == 0:
             self._look_around(flight.parity, result)

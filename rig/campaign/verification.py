@@ -53,28 +53,29 @@ class Verification:
     """One batch against the field that it works in.
 
     What does not depend on the guest is computed at once; the field's memory is brought up to date by
-    :meth:`run`.
+    :meth:`run`.  ``registers`` are the batch's, as far as it goes; ``moves`` has a row for each of
+    ``memops``, ``accesses`` one for each of the ``others``.
     """
 
     def __init__(self, batch: Batch, calls: int, field: Field, revision: str, meaning: Meaning) -> None:
         self.batch = batch
         self.field = field
-        registers = batch.registers[:, :calls]
+        registers = self.registers = batch.registers[:, :calls]
         self._rounds = batch.rounds[:calls]
         windows = batch.layout.windows
-        self._others = np.flatnonzero(registers[0] != H_LOGICAL_MEMOP)
-        #: all calls, as often as not: then nothing is picked
-        self._memops = np.flatnonzero(registers[0] == H_LOGICAL_MEMOP) if len(self._others) else None
-        arguments = registers[1:] if self._memops is None else registers[1:, self._memops]
-        self._moves = memop.judge(arguments, field, windows, revision)
+        self.others = np.flatnonzero(registers[0] != H_LOGICAL_MEMOP)
+        #: ``None`` for all calls, as often as not: then nothing is picked
+        self.memops = np.flatnonzero(registers[0] == H_LOGICAL_MEMOP) if len(self.others) else None
+        arguments = registers[1:] if self.memops is None else registers[1:, self.memops]
+        self.moves = memop.judge(arguments, field, windows, revision)
         self._stored = memop.stores(arguments[4], meaning)
         #: successful calls of which every one breaks the document, by design of the build
         breaching = memop.OUTSIDE | memop.OP_1 if meaning == "invert" else memop.OUTSIDE
-        self._breaches = self._moves.moves & (self._moves.situation & np.uint8(breaching) != 0)
-        self._accesses: logical.Accesses | None = None
-        if len(self._others):
-            self._opcodes = registers[0, self._others]
-            self._accesses = logical.judge(self._opcodes, registers[1:, self._others], field, windows)
+        self._breaches = self.moves.moves & (self.moves.situation & np.uint8(breaching) != 0)
+        self.accesses: logical.Accesses | None = None
+        if len(self.others):
+            self._opcodes = registers[0, self.others]
+            self.accesses = logical.judge(self._opcodes, registers[1:, self.others], field, windows)
         #: calls that the scalar model must judge
         self.deferred = self._defer(calls)
 
@@ -82,45 +83,45 @@ class Verification:
     def situations(self) -> Bytes:
         """Of each call, the bits of what matters to its verdict: they mean other things by opcode."""
         found = np.zeros(len(self._rounds), np.uint8)
-        found[slice(None) if self._memops is None else self._memops] = self._moves.situation
-        if self._accesses is not None:
-            found[self._others] = self._accesses.situation
+        found[slice(None) if self.memops is None else self.memops] = self.moves.situation
+        if self.accesses is not None:
+            found[self.others] = self.accesses.situation
         return found
 
     def _defer(self, calls: int) -> tuple[int, ...]:
         """The calls that the vectorised model does not know, and all that share a cell with one."""
-        unknown = self._call(np.flatnonzero(self._moves.deferred)).tolist()
-        if self._accesses is not None:
-            unknown += self._others[self._accesses.deferred].tolist()
+        unknown = self._call(np.flatnonzero(self.moves.deferred)).tolist()
+        if self.accesses is not None:
+            unknown += self.others[self.accesses.deferred].tolist()
         deferred = {other for call in unknown for other in self.batch.companions(call) if other < calls}
         if len(deferred) > len(unknown):
             numbers = np.fromiter(deferred, np.int64)
-            rows = numbers if self._memops is None else np.flatnonzero(np.isin(self._memops, numbers))
-            self._moves.deferred[rows] = True
-            self._moves.moves[rows] = self._breaches[rows] = False
-            if self._accesses is not None:
-                others = np.isin(self._others, numbers)
-                self._accesses.deferred[others] = True
-                self._accesses.loads[others] = self._accesses.stores[others] = False
+            rows = numbers if self.memops is None else np.flatnonzero(np.isin(self.memops, numbers))
+            self.moves.deferred[rows] = True
+            self.moves.moves[rows] = self._breaches[rows] = False
+            if self.accesses is not None:
+                others = np.isin(self.others, numbers)
+                self.accesses.deferred[others] = True
+                self.accesses.loads[others] = self.accesses.stores[others] = False
         return tuple(sorted(deferred))
 
     def _call(self, rows: I64) -> I64:
         """Numbers of calls by their rows among the memops."""
-        return rows if self._memops is None else self._memops[rows]
+        return rows if self.memops is None else self.memops[rows]
 
     def run(self, r3: U64, r4: U64, arena: Bytes, edge: Bytes) -> list[Seen]:
         """What differs, given r3 and r4 of the records and memory after the batch."""
         r3 = r3.astype(np.uint64)
-        mine = r3 if self._memops is None else r3[self._memops]
+        mine = r3 if self.memops is None else r3[self.memops]
         success = mine == _SUCCESS
         seen = list(self._memop_kinds(mine, success))
         wrong = self._replay(success, r3, r4)
-        if self._accesses is not None:
-            seen += self._logical_kinds(self._accesses, r3[self._others], wrong)
+        if self.accesses is not None:
+            seen += self._logical_kinds(self.accesses, r3[self.others], wrong)
         return [*seen, *self._memory(arena, edge)]
 
     def _memop_kinds(self, r3: U64, success: Bits) -> Iterator[Seen]:
-        moves = self._moves
+        moves = self.moves
         permitted = (success & moves.succeeds) | ((r3 == _REFUSED) & moves.refuses) | moves.deferred
         rows = np.flatnonzero(~permitted | (self._breaches & success))
         opcodes = np.full(1, H_LOGICAL_MEMOP, np.uint64)
@@ -133,28 +134,28 @@ class Verification:
         differs = (~permitted | wrong) & ~accesses.deferred
         for opcode in logical.OPCODES:
             rows = np.flatnonzero(differs & (self._opcodes == opcode))
-            yield from _kinds(accesses.situation[rows], result[rows], self._opcodes[rows], self._others[rows])
+            yield from _kinds(accesses.situation[rows], result[rows], self._opcodes[rows], self.others[rows])
 
     def _replay(self, success: Bits, r3: U64, r4: U64) -> Bits:
         """Bring the field to where the batch should leave memory; which loads found a wrong value."""
-        wrong: Bits = np.zeros(len(self._others), np.bool_)
-        accesses = self._accesses
-        moved = np.flatnonzero(self._moves.moves & success)
+        wrong: Bits = np.zeros(len(self.others), np.bool_)
+        accesses = self.accesses
+        moved = np.flatnonzero(self.moves.moves & success)
         loaded = stored = moved[:0]
         if accesses is not None:
-            succeeded = r3[self._others] == _SUCCESS
+            succeeded = r3[self.others] == _SUCCESS
             loaded = np.flatnonzero(accesses.loads & succeeded)
             stored = np.flatnonzero(accesses.stores & succeeded)
         turns = self._rounds[self._call(moved)]
         for turn in range(int(self._rounds.max(initial=0)) + 1):
-            memop.move(self.field, self._moves, moved[turns == turn], self._stored)
+            memop.move(self.field, self.moves, moved[turns == turn], self._stored)
             if accesses is None:
                 continue
-            rows = loaded[self._rounds[self._others[loaded]] == turn]
+            rows = loaded[self._rounds[self.others[loaded]] == turn]
             zero, sign = logical.load(self.field, accesses, rows)
-            found = r4[self._others[rows]]
+            found = r4[self.others[rows]]
             wrong[rows] = (found != zero) & (found != sign)
-            logical.store(self.field, accesses, stored[self._rounds[self._others[stored]] == turn])
+            logical.store(self.field, accesses, stored[self._rounds[self.others[stored]] == turn])
         return wrong
 
     def _memory(self, arena: Bytes, edge: Bytes) -> Iterator[Seen]:

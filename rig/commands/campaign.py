@@ -189,16 +189,18 @@ def _show(tally: Tally, version: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]QEMU {escape(version)}[/]")
     for signature, (summary, file, calls) in tally.findings.items():
-        console.print(f"  [red]mismatch[/] {escape(signature)} ({tally.mismatches[signature]} calls)")
+        console.print(f"  [red]mismatch[/] {escape(signature)} ({_calls(tally.mismatches[signature])})")
         console.print(f"      {escape(summary)}")
         if file:
-            console.print(
-                f"      replay: rig replay {escape(file)}  ({calls} call{'s' if calls > 1 else ''})"
-            )
+            console.print(f"      replay: rig replay {escape(file)}  ({_calls(calls)})")
     for error in tally.errors[:10]:
         console.print(f"  [red]error[/] {escape(error)}")
     for name, count in sorted(tally.deviations.items()):
-        console.print(f"  [yellow]deviation[/] {escape(name)} ({count} calls)")
+        console.print(f"  [yellow]deviation[/] {escape(name)} ({_calls(count)})")
     console.print(
         f"  {tally.calls} calls in {tally.seconds:.1f} s: {tally.rate:,.0f} verified calls a second"
     )
+
+
+def _calls(count: int) -> str:
+    return f"{count} call{'s' if count != 1 else ''}"

@@ -135,7 +135,7 @@ def test_calls_take_less_than_a_second_unless_slow_ones_are_wanted() -> None:
 
 
 def test_a_machine_without_room_is_refused() -> None:
-    with pytest.raises(NoRoom, match="choose another -m"):
+    with pytest.raises(NoRoom, match="give the machine more memory"):
         Layout.of(machine(64 << 20))
     with pytest.raises(NoRoom):
         Layout.of(machine(fdt=Region(ARENAS[1].start, 16)))

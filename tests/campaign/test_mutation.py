@@ -13,7 +13,7 @@ from rig.model import memop
 from rig.program import H_LOGICAL_MEMOP, Call
 from rig.scenario.file import load_file
 
-INVERT = memop.Operation("invert", lambda source, _: source, memop.XOR_INVERTS)
+FAULTS = memop._faults
 
 #: name: what to replace in rig.model.memop, the mutation, and what is found
 MUTATIONS: dict[str, tuple[str, Any, str]] = {
@@ -30,6 +30,22 @@ MUTATIONS: dict[str, tuple[str, Any, str]] = {
     ),
     "alignment not checked": ("misaligned", lambda dst, src, esize: dst & 0, "r3"),
     "element size ignored": ("size_in_bytes", lambda count, esize: count, "memory"),
+    # These leave the vectorised model as it is.
+    "alignment not checked, for one call": (
+        "_faults",
+        lambda dst, src, esize, count, *, known: FAULTS(0, 0, esize, count, known=known),
+        "r3",
+    ),
+    "largest size refused, for one call": (
+        "_faults",
+        lambda dst, src, esize, count, *, known: FAULTS(dst, src, esize + (esize == 3), count, known=known),
+        "r3",
+    ),
+    "largest count refused, for one call": (
+        "_faults",
+        lambda dst, src, esize, count, *, known: FAULTS(dst, src, esize, count + 1, known=known),
+        "liveness",
+    ),
 }
 
 
@@ -48,4 +64,6 @@ def test_a_mutated_model_is_found_and_shrunk_to_one_call(
     calls = [step for step in scenario.steps() if isinstance(step, Call)]
     assert 1 <= len(calls) <= 2
     assert all(call.opcode == H_LOGICAL_MEMOP for call in calls)
-    assert all(isinstance(call.args[3], int) and call.args[3] <= 8 for call in calls if len(call.args) > 3)
+    largest = memop.MAX_COUNT if check == "liveness" else 8
+    counts = [call.args[3] for call in calls if len(call.args) > 3]
+    assert all(isinstance(count, int) and count <= largest for count in counts)

@@ -58,7 +58,8 @@ def test_a_destination_that_does_not_fit_leaves_the_machine_where_it_was(
 ) -> None:
     machine = boot()
     before = machine.pid
-    monkeypatch.setattr(machine, "options", replace(SMALL, machine="pseries", options=("ic-mode=xics",)))
+    other = replace(SMALL, machine="pseries", options=("ic-mode=xics",))
+    monkeypatch.setattr("rig.machine.host_actions.place", lambda options, directory: other)
     answer = machine.host(Host(MOVE, {"route": "socket"})).answer
     assert isinstance(answer, dict)
     assert "load of migration failed" in str(answer["error"])  # the destination's reason, not the source's
