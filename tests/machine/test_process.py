@@ -37,7 +37,7 @@ def test_a_signal_is_named(short_tmp: Path) -> None:
 def test_release_kills_the_whole_session_and_closes_everything(short_tmp: Path) -> None:
     before = psutil.Process().num_fds()
     process = Process(
-        ["/bin/sh", "-c", "cat & echo $!; cat"],
+        ["/bin/sh", "-c", "sleep 60 & echo $!; cat"],
         stderr=short_tmp / "stderr.log",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
