@@ -10,15 +10,17 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import count, islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from operator import attrgetter
+from pathlib import Path
 from statistics import fmean, median
 
 import psutil
 
+from rig import scratch
 from rig.bench.campaign import SEED
 from rig.bench.measurement import Measurement, Ratio, interval
 from rig.campaign.mix import DEFAULT
@@ -56,9 +58,11 @@ class Aside:
     """
 
     def __init__(self, build: Build) -> None:
+        self._undo = ExitStack()
+        folder = self._undo.enter_context(scratch.folder())
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(build, theirs))
+        self.process = context.Process(target=_serve, args=(build, folder, theirs))
         self.process.start()
         theirs.close()
 
@@ -66,10 +70,11 @@ class Aside:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pipe.close()
-        self.process.join(GRACE)
-        self.process.kill()
-        self.process.join()
+        with self._undo:
+            self._pipe.close()
+            self.process.join(GRACE)
+            self.process.kill()
+            self.process.join()
 
     def read(self, batches: int = 1) -> Reading:
         """Judge the next batches.
@@ -152,9 +157,10 @@ def _rates(index: int, age: str, new: Rows, old: Rows) -> Iterator[Measurement |
     yield Ratio(name, index, fmean(kept), "no less than 1", interval(kept))
 
 
-def _serve(build: Build, pipe: Connection) -> None:
+def _serve(build: Build, folder: Path, pipe: Connection) -> None:
     """The life of the process, until the pipe is closed.  Ctrl-C is the parent's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    scratch.move_into(folder)
     with suppress(EOFError, ConnectionError), closing(Stream(build, SEED, DEFAULT)) as stream:
         try:
             qemu = psutil.Process(stream.subject.machine.pid)

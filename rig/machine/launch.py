@@ -85,8 +85,7 @@ def launch(
     """
     with contextlib.ExitStack() as parts:
         directory.mkdir(parents=True, exist_ok=True)
-        # Mode 0700, and short: a socket's path has at most 108 bytes.
-        private = Path(tempfile.mkdtemp(prefix=f"rig-{os.getpid()}-", dir="/tmp"))
+        private = Path(tempfile.mkdtemp(prefix=f"rig-{os.getpid()}-", dir=_short()))  # mode 0700
         parts.callback(shutil.rmtree, private, ignore_errors=True)
         ram = {name: Anonymous(f"rig-{name}", size << 20) for name, size in backends(options)}
         copies = Anonymous("rig-copies", 0)
@@ -144,3 +143,9 @@ def launch(
             line, tail = shlex.join(words), process.stderr_tail() or "empty"
             raise LaunchError(f"{how} ({error.cause})\nstderr: {tail}\ncommand line: {line}") from error
         return Running(process, monitor, debugger, console, ram, copies, parts.pop_all()), words
+
+
+def _short() -> str:
+    """Where temporary files belong, unless a socket's path (at most 108 bytes) would be too long there."""
+    here = tempfile.gettempdir()
+    return here if len(os.fsencode(here)) < 72 else "/tmp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -120,13 +121,17 @@ def test_a_stream_stands_still_unless_it_is_asked(build: Build) -> None:
 
 
 @pytest.mark.parametrize("victim", ["rig", "qemu"])
-def test_a_stream_that_ends_has_no_rate(build: Build, victim: str) -> None:
+def test_a_stream_that_ends_has_no_rate_and_leaves_no_files(
+    build: Build, victim: str, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(short_tmp))
     with endurance.Aside(build) as stream:
         stream.read()
         for process in _machines(stream) if victim == "qemu" else [psutil.Process(stream.process.pid)]:
             process.kill()
         with pytest.raises(MachineError):
             stream.read()
+    assert not list(short_tmp.iterdir())
 
 
 def test_an_interval_is_two_standard_errors_wide() -> None:
