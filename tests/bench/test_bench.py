@@ -124,7 +124,8 @@ def test_a_stream_stands_still_unless_it_is_asked(build: Build) -> None:
 def test_a_stream_that_ends_has_no_rate_and_leaves_no_files(
     build: Build, victim: str, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(short_tmp))
+    monkeypatch.setenv("TMPDIR", str(short_tmp))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     with endurance.Aside(build) as stream:
         stream.read()
         for process in _machines(stream) if victim == "qemu" else [psutil.Process(stream.process.pid)]:
