@@ -86,7 +86,7 @@ def judge(registers: U64, field: Field, windows: Sequence[Region], revision: str
     inside = situation & (FAULTS | OUTSIDE) == 0
     moves[far] &= ~deferred[far]
     distance = dst - src
-    chained = moves & (distance - np.uint64(1) < length - np.uint64(1))
+    chained = moves & (distance < length) & (distance != 0)
     near = np.flatnonzero(chained)
     chained[near] = ~memop.backward(dst[near], src[near], length[near])
     return Moves(
