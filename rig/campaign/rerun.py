@@ -28,11 +28,13 @@ PATIENCE = 20.0
 
 @frozen
 class Traces:
-    """What a batch left: kinds of calls that differ, addresses outside all cells, a report, events."""
+    """What a batch left: kinds of calls that differ, addresses outside all cells, functions of QEMU's of
+    which a sanitizer reports, events.
+    """
 
     kinds: frozenset[Kind] = frozenset()
     strays: tuple[int, ...] = ()
-    report: str = ""
+    reported: frozenset[str] = frozenset()
     events: frozenset[str] = frozenset()
     ending: Ending = "returned"
     #: whether the monitor answered after it
@@ -60,14 +62,15 @@ class Rerun:
             subject.ring(parity, calls)
             ending = subject.wait(Deadline(PATIENCE))
             if ending != "returned":
-                return Traces(report=subject.health.sanitized(), ending=ending)
+                return Traces(ending=ending)
+            reported = frozenset(report.where for report in subject.machine.reports())
             seen = verification.run(*subject.results(parity, calls), subject.arena(parity), subject.edge)
             try:
                 events = frozenset(event.name for event in subject.events())
             except Timeout:
-                return Traces(report=subject.health.sanitized(), answered=False)
+                return Traces(reported=reported, answered=False)
             kinds = frozenset(one.kind for one in seen)
-            return Traces(kinds, tuple(subject.strays(parity)), subject.health.sanitized(), events)
+            return Traces(kinds, tuple(subject.strays(parity)), reported, events)
         finally:
             subject.close()
 

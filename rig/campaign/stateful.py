@@ -192,8 +192,6 @@ class Stateful:
             played.error, played.failure = str(error), type(error).__name__
         finally:
             played.judgement = judge.result
-            if report := self._health.sanitized():
-                played.symptoms["machine/sanitizer"] = report
             if (grown := self._health.grown()) > self._growth:
                 played.symptoms[GREW] = f"QEMU grew by {grown >> 20} MiB of its own"
             if not keep or played.symptoms:

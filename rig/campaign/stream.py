@@ -25,6 +25,7 @@ from rig.campaign.verification import Verification
 from rig.campaign.workbench import Workbench
 from rig.check import deviations as known
 from rig.deadline import Deadline
+from rig.machine import sanitizer
 from rig.machine.build import Build
 from rig.machine.errors import MachineError
 from rig.model.memop import MAX_COUNT
@@ -61,6 +62,8 @@ class _Flight:
     began: float = 0.0
     #: seconds that the guest needed
     took: float = 0.0
+    #: what sanitizers said of it
+    reports: tuple[sanitizer.Report, ...] = ()
 
     @property
     def parity(self) -> int:
@@ -169,6 +172,7 @@ class Stream:
             ending = subject.wait(Deadline(self._patience))
             if ending == "returned":
                 flight.took = time.monotonic() - flight.began
+                flight.reports = subject.machine.reports()
                 return None
             words = subject.machine.last_words() if ending == "died" else f"after {self._patience:g} s"
         except MachineError as error:
@@ -197,19 +201,33 @@ class Stream:
             far = int(batch.layout.nowhere[0])
             longest = Call(H_LOGICAL_MEMOP, (far, far, 0, MAX_COUNT, 0), timeout=GLANCE)
             self._examiner.program(batch, (longest,), result)
+        for report in flight.reports:
+            self._reported(report, flight, result)
         self._recent.append((batch.number, calls))
         if last or batch.number % LOOK == 0:
             self._look_around(flight.parity, result)
         return self._report(flight, calls - flight.left_out, result)
 
+    def _reported(self, report: sanitizer.Report, flight: _Flight, result: Examined) -> None:
+        """Find which calls of a batch made a sanitizer speak, unless that is known."""
+        deviation = self.workbench.known(report)
+        if deviation is not None:
+            result.deviations[deviation.id] += 1
+            return
+        words = f"sanitizer: {report.words}"
+        explanation = self._examiner.blame(
+            flight.batch, flight.calls, lambda traces: report.where in traces.reported, words, result
+        )
+        if explanation == Explanation():
+            result.errors.append(f"batch {flight.batch.number}: {words}; not when it is run again")
+        result.count(explanation, 1)
+
     def _look_around(self, parity: int, result: Examined) -> None:
-        """All of memory, the monitor, stderr, and QEMU's size."""
+        """All of memory, the monitor, and QEMU's size."""
         subject = self.subject
         if strays := list(subject.strays(parity)):
             words = f"stray write: {strays[0]:#x} is in the cell of no call"
             self._blame(lambda traces: bool(traces.strays), words, result)
-        if report := subject.health.sanitized():
-            self._blame(lambda traces: bool(traces.report), f"sanitizer: {report}", result)
         try:
             events = frozenset(event.name for event in subject.events())
         except MachineError as error:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rig.check.deviations import Deviation, Deviations
 from rig.check.judge import Judge, Judged, Judgement
-from rig.check.violation import Violation
+from rig.check.violation import Violation, sanitized
 from rig.deadline import Deadline
 from rig.frozen import frozen
 from rig.machine.build import Build
 from rig.machine.machine import Machine
+from rig.machine.sanitizer import Report
 from rig.model.memory import PAGE
 from rig.model.model import Model
 from rig.program import Call, MachineOptions, Step
@@ -82,12 +83,16 @@ class Workbench:
             self.close()
         return self._replay(judgement, last[-1] if last else None)
 
+    def known(self, report: Report) -> Deviation | None:
+        """The deviation that explains what a sanitizer said."""
+        return self._known.explain(sanitized(report))
+
     def _replay(self, judgement: Judgement, last: Judged | None) -> Replay:
         known = [self._known.explain(violation) for violation in judgement.violations]
         own = last.index if last else 0
         pairs = list(zip(judgement.violations, known, strict=True))
         return Replay(
-            tuple(sorted({one.id for violation, one in pairs if one and violation.step == own})),
+            tuple(sorted({one.id for violation, one in pairs if one and _shown(violation, own)})),
             tuple(violation for violation, one in pairs if one is None),
             last,
         )
@@ -121,6 +126,11 @@ class Workbench:
                 self.close()
                 raise
         return self._machine
+
+
+def _shown(violation: Violation, step: int) -> bool:
+    """Whether it is what a call of ``step`` did: a sanitizer speaks once, of whatever call was the first."""
+    return violation.step == step and violation.check != "sanitizer"
 
 
 def _clean(machine: Machine) -> None:

@@ -49,7 +49,8 @@ class Bound:
 class Match:
     """Which violations a deviation explains; an empty field asks nothing.
 
-    ``says`` is part of what QEMU said: its answer, or its last words.
+    ``says`` is part of what QEMU said: its answer, or its last words.  For a sanitizer's report ``call`` is a
+    function of QEMU's, or a file of its sources.
     """
 
     check: str
@@ -85,7 +86,8 @@ class Match:
 class Deviation:
     """One known difference: the QEMU ``versions`` in the range have it, ``scenario`` shows it.
 
-    An ``intermittent`` one, which depends on how threads of QEMU meet, does not show each time.
+    An ``intermittent`` one does not show each time: it depends on how threads of QEMU meet, or shows only
+    where QEMU was built with a sanitizer.
     """
 
     id: str

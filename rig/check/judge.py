@@ -15,9 +15,10 @@ from rig.check import orders, unjudged
 from rig.check.compare import Comparison
 from rig.check.granules import granules
 from rig.check.memory_diff import adopt
-from rig.check.violation import Reporter, Violation
+from rig.check.violation import Reporter, Violation, sanitized
 from rig.frozen import frozen
 from rig.machine.errors import MachineError, Timeout
+from rig.machine.sanitizer import Report
 from rig.model.environment import Environment
 from rig.model.expectation import Case, Expectation, ExpectedEvent
 from rig.model.model import Model
@@ -52,6 +53,9 @@ MAX_BROKEN = 32
 
 class Subject(Target, Stage, Protocol):
     """What the judge needs of a machine: a target that scripts may look at."""
+
+    def reports(self) -> Sequence[Report]:
+        """What sanitizers have said since the last time."""
 
 
 @frozen
@@ -116,6 +120,8 @@ class Judge:
         self.names = Names()
         self._batch: list[Pending] = []
         self._touched: set[int] = set()
+        #: whether a sanitizer has spoken: it will not say the same again
+        self._reported = False
 
     def play(self, scenario: Scenario) -> Judgement:
         """Play the scenario to its end, or to where the machine can go no further."""
@@ -138,7 +144,7 @@ class Judge:
         finally:
             playing.close()
         self.result.reusable &= Policy.of(self.model.state.environment.options).resets
-        self.result.reusable &= not self.model.state.altered
+        self.result.reusable &= not (self.model.state.altered or self._reported)
         return self.result
 
     @property
@@ -324,6 +330,7 @@ class Judge:
             self.result.reusable = False
         else:
             self._sweep(judged)
+            self._report(judged[-1])
         self._settle(judged[-1:])
         for one in judged:
             if isinstance(one.step, Call) or one.case.cells:  # system_wakeup lets a call return
@@ -340,6 +347,12 @@ class Judge:
         strays = self._comparison.sweep([(one.index, one.expectation) for one in judged])
         for one in judged:
             one.violations.extend(stray for stray in strays if stray.step == one.index)
+
+    def _report(self, last: Judged) -> None:
+        """Tell the last step of a batch what sanitizers said of any."""
+        reports = self.machine.reports()
+        last.violations.extend(sanitized(report, last.index) for report in reports)
+        self._reported |= bool(reports)
 
     def _settle(self, judged: Sequence[Judged]) -> None:
         """Let the model go where these steps took the build."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rig.frozen import frozen
+from rig.machine.sanitizer import Report
 from rig.model.expectation import Expectation
 
 
@@ -14,9 +15,10 @@ class Violation:
     """What was broken, where, and which rule says so.
 
     ``check`` is a stable name: ``r3``, ``register``, ``status``, ``rets``, ``memory``, ``event``,
-    ``console``, ``ending``, ``liveness``, ``host`` or the name of a breach or relation of the model
-    (``memop.outside-memory``).
-    ``call`` is the hypercall or service, ``arguments`` and ``facts`` are those of its expectation.
+    ``console``, ``ending``, ``liveness``, ``host``, ``sanitizer`` or the name of a breach or relation of the
+    model (``memop.outside-memory``).
+    ``call`` is the hypercall or service, ``arguments`` and ``facts`` are those of its expectation; of a
+    sanitizer's report it is the function of QEMU's, or the file.
     """
 
     check: str
@@ -44,6 +46,12 @@ class Violation:
         if self.rule:
             parts.append(f"[{self.rule}]")
         return " ".join(parts)
+
+
+def sanitized(report: Report, step: int = 0) -> Violation:
+    """What a sanitizer said after ``step``: it has nothing to say of a program that is right."""
+    rule = "generic check: a sanitizer has nothing to report"
+    return Violation("sanitizer", report.where, report.words, rule=rule, step=step)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from rig.machine.machine import Machine
+from rig.machine.sanitizer import Report
 from rig.model.environment import Environment
 from rig.picture import Picture
 from rig.program import Arrive, Await, Call, Host, Outcome, Run, Seed
@@ -57,6 +58,10 @@ class Recorder:
     def screen(self, name: str) -> Picture:
         """What is on the screen."""
         return self._machine.screen(name)
+
+    def reports(self) -> tuple[Report, ...]:
+        """What the sanitizers of the running QEMU have said since the last time."""
+        return self._machine.reports()
 
     def call(self, calls: Sequence[Call]) -> list[Outcome]:
         self.log += calls

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rig.deadline import Deadline
 from rig.frozen import frozen
-from rig.machine import agent
+from rig.machine import agent, sanitizer
 from rig.machine.build import Build
 from rig.machine.command_line import Wires, backends, compose
 from rig.machine.debugger import Debugger
@@ -118,7 +118,13 @@ def launch(
             inherited += [file.fd for file in ram.values()]
             inherited += [console_theirs.fileno()] if options.console else []
             with (directory / "stdout.log").open("ab") as output:
-                process = Process(words, stderr=directory / "stderr.log", stdout=output, pass_fds=inherited)
+                process = Process(
+                    words,
+                    stderr=directory / "stderr.log",
+                    stdout=output,
+                    pass_fds=inherited,
+                    environment=sanitizer.environment(),
+                )
         parts.callback(process.release)
 
         from rig.machine.monitor import Monitor  # while QEMU starts

@@ -24,6 +24,7 @@ from rig.machine.doorbell import Doorbell
 from rig.machine.errors import MachineError
 from rig.machine.execution import ANSWER, Execution, matches
 from rig.machine.memory import Mapped
+from rig.machine.sanitizer import Report
 from rig.machine.session import Session, now
 from rig.model.environment import Environment
 from rig.program import Arrive, Await, Call, Ending, Host, MachineOptions, Outcome, Run
@@ -88,6 +89,10 @@ class Machine:
     def last_words(self) -> str:
         """Exit status or signal, and the end of QEMU's stderr."""
         return self._session.last_words()
+
+    def reports(self) -> tuple[Report, ...]:
+        """What the sanitizers of the running QEMU have said since the last time."""
+        return self._live.live.process.reports()
 
     @property
     def pastable(self) -> str:

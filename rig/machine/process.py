@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from rig.deadline import Deadline
+from rig.machine import sanitizer
 from rig.machine.errors import LaunchError
 
 #: characters of stderr that last words quote
@@ -72,6 +73,7 @@ class Process:
         self.argv = tuple(argv)
         self.name = Path(argv[0]).name
         self._stderr = stderr
+        self._reports = sanitizer.Log(stderr)
         words = bound(argv, os.getpid())
         if shutil.which(argv[0]) is None:
             raise LaunchError(f"{argv[0]} is missing or not executable")
@@ -141,10 +143,17 @@ class Process:
             return ""
         return text[-TAIL:].strip()
 
+    def reports(self) -> tuple[sanitizer.Report, ...]:
+        """What sanitizers have said since the last time."""
+        return self._reports.reports()
+
     def last_words(self) -> str:
-        """How it ended and the end of its stderr."""
+        """How it ended, what a sanitizer said last, and the end of stderr."""
         tail = self.stderr_tail()
-        return f"{self.status()}; stderr: {tail}" if tail else f"{self.status()}; stderr is empty"
+        if not tail:
+            return f"{self.status()}; stderr is empty"
+        said = sanitizer.reports(self._stderr.read_text(errors="replace"))
+        return "; ".join([self.status(), *(str(report) for report in said[-1:]), f"stderr: {tail}"])
 
     def release(self) -> None:
         """Kill it if need be and close what the rig holds of it.  May be called twice."""

@@ -22,6 +22,7 @@ from rig.machine.files import place
 from rig.machine.launch import LOGS, Running, launch
 from rig.machine.memory import PAGE, Mapped
 from rig.machine.prompt import Prompt, Refusal
+from rig.machine.sanitizer import Report
 from rig.machine.screen import photograph
 from rig.model.environment import Environment, Region
 from rig.picture import Picture
@@ -168,6 +169,10 @@ class SlofMachine:
     def last_words(self) -> str:
         """Exit status or signal, and the end of QEMU's stderr."""
         return self._last_words if self._running is None else self._running.process.last_words()
+
+    def reports(self) -> tuple[Report, ...]:
+        """What the sanitizers of the running QEMU have said since the last time."""
+        return self._live.process.reports()
 
     @property
     def pastable(self) -> str:

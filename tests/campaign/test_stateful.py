@@ -133,5 +133,5 @@ def test_a_sanitizers_report_is_a_finding(build: Build, tmp_path: Path) -> None:
     with closing(Stateful(probe(wrapper), 1, shares=QUIET, shrinking=5)) as engine:
         (report,) = engine.run([(0, 20)])
     (finding,) = report.findings
-    assert (finding.signature, finding.calls) == ("machine/sanitizer", 1)
+    assert (finding.signature, finding.calls) == ("x.c/sanitizer", 1)
     assert "runtime error: shift" in finding.summary

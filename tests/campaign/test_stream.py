@@ -173,7 +173,7 @@ def test_a_sanitizers_report_is_a_finding(build: Build, tmp_path: Path) -> None:
     finally:
         engine.close()
     (finding,) = report.findings
-    assert finding.signature == "stream/sanitizer"
+    assert finding.signature == "x.c/sanitizer"
     assert "runtime error: shift" in finding.summary
     assert finding.calls == 1
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from rig.check.judge import Judge, Judgement, references
+from rig.machine.sanitizer import Report
 from rig.model.environment import Environment, Node, Region
 from rig.model.model import Model
 from rig.model.rtas.families import SERVICES
@@ -40,13 +41,18 @@ ENVIRONMENT = Environment((Region(0, 256 << 20),), AGENT, Region(0xFE0_0000, 0x5
 
 
 class Machine(ModelTarget):
-    """Counts batches, and leaves other bytes in place of those it fetched when told to."""
+    """Counts batches; leaves other bytes in place of those it fetched, and reports, when told to."""
 
-    def __init__(self, fetched: bytes | None = None) -> None:
+    def __init__(self, fetched: bytes | None = None, reports: Sequence[Report] = ()) -> None:
         super().__init__(Model(ENVIRONMENT))
         self.environment = ENVIRONMENT
         self.batches: list[int] = []
         self._fetched = fetched
+        self._reports = reports
+
+    def reports(self) -> Sequence[Report]:
+        reports, self._reports = self._reports, ()
+        return reports
 
     def call(self, calls: Sequence[Call]) -> Sequence[Outcome]:
         self.batches.append(len(calls))
@@ -81,6 +87,15 @@ def test_calls_that_keep_state_share_a_batch() -> None:
 def test_what_an_earlier_call_of_the_batch_stored_must_be_fetched() -> None:
     violations = judged(Machine(fetched=b"abce"), *STORED).violations
     assert {violation.call for violation in violations} == {"nvram-fetch"}
+
+
+def test_what_a_sanitizer_says_is_a_violation_of_the_last_call_of_the_batch() -> None:
+    machine = Machine(reports=[Report("spapr_nvram.c:7", "runtime error: shift")])
+    result = judged(machine, *STORED)
+    (violation,) = result.violations
+    assert (violation.signature, violation.step) == ("spapr_nvram.c:7/sanitizer", 2)
+    assert "runtime error: shift" in str(violation)
+    assert not result.reusable  # it would not say so again
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from rig.machine.build import Build
 from rig.report.ranges import Seen, ranges, version
 from rig.report.result import Result
 from rig.report.session import print_summary
-from rig.resources import scenario_root
-from rig.scenario.loader import load_all
+from rig.scenario.loader import select
 from rig.versions import within
 
 #: the releases of which builds are at hand
@@ -75,7 +74,7 @@ def test_the_version_of_a_build(text: str, numbers: tuple[int, ...]) -> None:
 
 def test_each_known_deviation_names_a_scenario_that_its_builds_can_run() -> None:
     """Else a run could never tell that a range is wrong; what a move shows may be of the build moved to."""
-    scenarios = {scenario.name: scenario for scenario in load_all(scenario_root())}
+    scenarios = {scenario.name: scenario for scenario in select()}
     for deviation in load():
         mine = [release for release in RELEASES if deviation.concerns(release)]
         assert mine, f"{deviation.id}: no build is in {deviation.versions}"
