@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
+from rig.campaign.host import Places
 from rig.frozen import frozen
 from rig.model.environment import Environment, Node
 from rig.model.hypercall import Kind
@@ -62,6 +63,7 @@ class Vocabulary:
             found.setdefault(kind, set())
         for _, node in environment.tree.walk():
             _look(node, found)
+        found[Kind.CONFIG_ADDRESS].update(Places.of(environment).config_addresses)
         ends = {region.end for region in environment.ram} | {environment.fdt.start}
         limits = {end + step for end in ends for step in (-4096, -64, -16, -8, -4, -1, 0, 4)}
         limits |= {0x7FFF_FFF8, 0x8000_0000, 0xFFFF_F000, 0xFFFF_FFF8, 0xFFFF_FFFF}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from rig.campaign.host import Part, Places
 from rig.campaign.kinds import ADDRESSES, BUFFER, POOL, Vocabulary, edge
 from rig.check.granules import MAX_FOOTPRINT
 from rig.frozen import frozen
@@ -79,8 +80,6 @@ RETURNED = {
     "config_addr": Kind.CONFIG_ADDRESS,
     "level": Kind.VALUE,
 }
-#: the host's part: an event for the guest to fetch
-HOST = (Host("system_powerdown"),)
 
 
 @frozen
@@ -97,7 +96,7 @@ class Shares:
     unknown: float = 0.0035
     returned: float = 0.3
     shared: float = 0.002
-    host: float = 0.0002
+    host: float = 0.0004
     final: float = 0.5
 
 
@@ -120,8 +119,9 @@ class _Making:
     """One program under way."""
 
     rng: random.Random
-    #: by kind, references to what calls of earlier chunks return
-    known: dict[Kind, list[Ref]] = field(default_factory=dict)
+    host: Part
+    #: by kind, references to what calls of earlier chunks return, and connectors that the host plugged into
+    known: dict[Kind, list[Value]] = field(default_factory=dict)
     fresh: list[tuple[Kind, Ref]] = field(default_factory=list)
     count: int = 0
     #: buffers that calls of the chunk have, and work areas
@@ -152,6 +152,7 @@ class Programs:
         self._seed = seed
         self._shares = shares
         self._vocabulary = Vocabulary.of(environment)
+        self._places = Places.of(environment)
         listed = [SERVICES[name] for name in sorted(environment.tokens) if name in SERVICES]
         listed = [service for service in listed if not only or service.name in only]
         self._tokens = frozenset(environment.tokens.values())
@@ -183,7 +184,8 @@ class Programs:
 
     def chunks(self, number: int, calls: int, deferred: Iterable[Step] = ()) -> Iterator[tuple[Step, ...]]:
         """Program ``number``, cut to ``calls`` calls; ``deferred`` ones come before that which ends it."""
-        making = _Making(_Random(f"{self._seed}/{number}"))
+        rng = _Random(f"{self._seed}/{number}")
+        making = _Making(rng, Part.of(rng, self._places))
         yield (Seed(SHARED, making.rng.randbytes(POOL)),)
         ends = bool(self._final) and making.rng.random() < self._shares.final
         rest = calls - ends
@@ -227,11 +229,17 @@ class Programs:
         """What cannot share a batch."""
         rng, shares = making.rng, self._shares
         if not self._alone or rng.random() * (shares.alone + shares.host) < shares.host:
-            return rng.choice(HOST)
+            return self._act(making)
         chosen = rng.choice(self._alone)
         if isinstance(chosen, Hypercall):
             return self._hypercall(making, chosen)
         return self._rtas(making, chosen, slot)
+
+    def _act(self, making: _Making) -> Host:
+        """The host's next action; what it plugs is of interest from then on."""
+        action = making.host.act()
+        making.known[Kind.DRC] = [*making.host.indexes]
+        return action
 
     def _rtas(self, making: _Making, service: Service, slot: int) -> Rtas:
         rng = making.rng
@@ -303,7 +311,7 @@ class Programs:
         making.areas += 1
         if area not in walked or rng.random() < 0.05:
             walked.pop(area, None)
-            free = [one for one in self._present if one not in walked.values()]
+            free = [one for one in (*self._present, *making.host.indexes) if one not in walked.values()]
             if free and rng.random() < 0.8:
                 connector = rng.choice(free)
                 making.isolations += [(connector, 0), (connector, 1)]

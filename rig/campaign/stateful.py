@@ -174,7 +174,7 @@ class Stateful:
         if self._health is None or self._health.machine is not machine:
             self._health = Health(machine)
             self._health.grown()
-        played = Played(self._known)
+        played = Played()
         judge = kind(machine, Model(machine.environment, self._revision, self._registry), played.observe)
         played.names = judge.names
 
@@ -276,7 +276,7 @@ def _uncollected() -> Iterator[None]:
 class Played:
     """What playing one program came to."""
 
-    def __init__(self, deviations: known.Deviations) -> None:
+    def __init__(self) -> None:
         self.judgement = Judgement()
         self.names = Names()
         #: why the machine did not answer, and the kind of error
@@ -289,7 +289,6 @@ class Played:
         self.uncertain = False
         #: seconds in the guest
         self.guest = 0.0
-        self._known = deviations
 
     @property
     def calls(self) -> int:
@@ -311,10 +310,8 @@ class Played:
         self.guest += judged.outcome.seconds
         self.uncertain = self.uncertain or "wrong-shape" in judged.expectation.facts
         for violation in judged.violations:
-            deviation = self._known.explain(violation)
             half_made = violation.check == HALF_MADE and "tces-beyond-32-bits" in violation.facts
-            if half_made or (deviation is not None and deviation.severity == "availability"):
-                self.fragile = True
+            self.fragile = self.fragile or half_made
 
 
 def _likely(executed: Program) -> Iterator[Program]:

@@ -86,11 +86,16 @@ def _carry(source: Execution, destination: Execution, route: str, place: Path, d
 def _let_go(live: Execution, deadline: Deadline) -> None:
     """Pause the guest away from its breakpoint.
 
-    A QEMU that receives the state of a guest at a breakpoint calls that an invalid transition and aborts.
+    A QEMU that receives the state of a guest at a breakpoint calls that an invalid transition and aborts.  On
+    a busy host the interrupt may come before the guest has executed anything.
     """
-    live.live.debugger.disarm(deadline)
-    live.resume(deadline)
-    live.live.debugger.interrupt(deadline)
+    debugger = live.live.debugger
+    debugger.disarm(deadline)
+    pc = agent.DONE
+    while pc == agent.DONE:
+        live.resume(deadline)
+        debugger.interrupt(deadline)
+        pc = debugger.registers(("pc",), deadline)["pc"]
 
 
 def _take_hold(live: Execution, deadline: Deadline) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from rig.model.expectation import UNSPECIFIED, Case, Expectation, ExpectedEvent, Relation
 from rig.model.hypercall import State
+from rig.model.rtas.endings import ended_by_reset
 from rig.model.rtas.families import FAMILIES
 from rig.program import LOAD, MOVE, RESTART, SAVE, Ending, Host, Outcome
 from rig.target import GuestMemory
@@ -55,6 +56,12 @@ def _arrives(action: Host, _: State) -> Expectation:
     )
 
 
+def _resets(action: Host, state: State) -> Expectation:
+    """Guest or host may have begun what a reset ends."""
+    events = (ExpectedEvent("RESET", {"guest": False}), *ended_by_reset(state))
+    return Expectation(action.command, (Case("reset", events=events, ending="reset", rule=SOURCE),))
+
+
 #: What QMP documents.  Between two calls the machine stands at a breakpoint, so stopping it need not be an
 #: event.
 MACHINE: Mapping[str, HostReference] = {
@@ -62,7 +69,7 @@ MACHINE: Mapping[str, HostReference] = {
     SAVE: emits(),
     LOAD: _arrives,
     MOVE: _arrives,
-    "system_reset": emits(ExpectedEvent("RESET", {"guest": False}), ending="reset"),
+    "system_reset": _resets,
     "system_powerdown": emits(ExpectedEvent("POWERDOWN")),
     "system_wakeup": emits(ExpectedEvent("WAKEUP")),
     "stop": emits(ExpectedEvent("STOP", required=False)),

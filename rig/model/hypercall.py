@@ -107,6 +107,8 @@ class State:
         self.caller = 0
         #: events of earlier steps that may still come, because QEMU sends them at most once a second
         self.late: set[str] = set()
+        #: events that a reset may cause besides its own, because it ends what is under way; they may be late
+        self.ending: set[str] = set()
         self._families: dict[type, FamilyState] = {}
         #: whether something else changed that outlives a reset
         self.lasting = False
@@ -133,6 +135,8 @@ class State:
     def reset(self, environment: Environment) -> None:
         """The machine was reset: tell every family; memory is the caller's to restore."""
         self.environment = environment
+        self.late |= self.ending
+        self.ending.clear()
         for state in self._families.values():
             state.reset(environment)
 
@@ -141,6 +145,7 @@ class State:
         self.environment = environment
         self.memory.clear()
         self.late.clear()
+        self.ending.clear()
         self._families = {kind: state for kind, state in self._families.items() if isinstance(state, Durable)}
         for state in self._families.values():
             assert isinstance(state, Durable)

@@ -119,7 +119,9 @@ class Model:
         """The state last saved was brought back; raises :class:`ValueError` when there is none."""
         if self._kept is None:
             raise ValueError("no state was saved that could be brought back")
+        late = self.state.late
         self.state = deepcopy(self._kept)
+        self.state.late |= late  # what the host is still to be told is no part of the machine
 
     def reset(self, environment: Environment) -> None:
         """The machine was reset and has a new device tree; memory is the caller's to bring up to date."""

@@ -1,8 +1,7 @@
 """Whole flows of dynamic reconfiguration (LoPAR 13.7.3): plugged by the host, taken, given back, gone.
 
 The host plugs or asks back; the guest reads the event's log, sets the indicators, walks the connector to the
-end and compares what it was told with what QEMU itself shows of the same connector.  A plugged device stays
-over a reset: every flow has a machine to itself, by its name.
+end and compares what it was told with what QEMU itself shows of the same connector.
 """
 
 from __future__ import annotations
@@ -53,11 +52,11 @@ def flow(
     *arguments: str,
     smp: str = "1",
 ) -> Callable[[Play], Scenario]:
-    """A scenario with a machine that no other one shares."""
+    """A scenario of this file."""
     return scenario(
         name=name,
         summary=summary,
-        machine=MachineOptions(memory=256, smp=smp, arguments=("-name", f"hotplug-{name}", *arguments)),
+        machine=MachineOptions(memory=256, smp=smp, arguments=arguments),
         requires=requires,
         requirements=requirements,
         issues=ISSUES,

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from rig.campaign.programs import Shares
+from rig.campaign.programs import USUAL, Shares
 from rig.campaign.stateful import Stateful
 from rig.check.deviations import Deviation, load
 from rig.machine.build import Build, probe
+from rig.machine.machine import Machine
 from rig.model.dispatch import BUILT_IN, Registry
 from rig.model.expectation import Expectation
 from rig.model.hypercall import Hypercall, returns
 from rig.model.pci import SUBORDINATE_BUS, Function
-from rig.program import Call, Ref, Rtas, Step
+from rig.program import LOAD, MOVE, SAVE, Call, Host, Outcome, Ref, Rtas, Step
 
 CALLS = 150
 QUIET = Shares(alone=0.0, hypercalls=0.0, odd_shape=0.0, odd_block=0.0, unknown=0.0, host=0.0, final=0.0)
@@ -33,6 +35,25 @@ def test_programs_are_judged_and_nothing_is_found(build: Build) -> None:
         reports = list(engine.run([(number, CALLS) for number in range(2)]))
     assert [one.batch for one in reports] == [0, 1]
     assert all(one.calls > 0 and not one.errors and not one.findings for one in reports)
+
+
+def test_the_host_plugs_resets_and_takes_the_state_along(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"system_powerdown", "device_add", "device_del", "system_reset", SAVE, LOAD, MOVE}
+    done: set[str] = set()
+    host = Machine.host
+
+    def act(machine: Machine, action: Host) -> Outcome:
+        done.add(action.command)
+        return host(machine, action)
+
+    monkeypatch.setattr(Machine, "host", act)
+    with closing(Stateful(build, 3, shares=replace(USUAL, host=0.08, final=0.0))) as engine:
+        enough = takewhile(lambda _: not done >= wanted, range(50))
+        reports = list(engine.run((number, CALLS) for number in enough))
+    assert done == wanted
+    assert all(one.calls > 0 and not one.errors and not one.mismatches for one in reports)
 
 
 def test_a_batch_is_the_same_whatever_ran_before(build: Build) -> None:

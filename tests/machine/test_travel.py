@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from rig.deadline import Deadline
+from rig.machine import agent
+from rig.machine.debugger import Debugger, Stop
 from rig.machine.machine import Machine
 from rig.program import H_LOGICAL_MEMOP, LOAD, MOVE, RESTART, SAVE, Call, Host, MachineOptions
 
@@ -51,6 +55,28 @@ def test_another_process_goes_on(boot: Callable[..., Machine], route: str) -> No
     assert machine.pid != before
     assert machine.memory.read(0x200_0000, 8) == b"moving.."
     assert copies(machine, b"elsewhere"[:8])
+
+
+def test_a_guest_that_was_interrupted_at_once_is_let_go_again(
+    boot: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy host it may not have left its stop label, and gdb at the destination would stop it there."""
+    machine = boot()
+    shown, interrupted = Debugger.registers, Debugger.interrupt
+    tries = []
+
+    def interrupt(self: Debugger, deadline: Deadline) -> Stop:
+        tries.append(self)
+        return interrupted(self, deadline)
+
+    def registers(self: Debugger, *arguments: Any) -> dict[str, int]:
+        return {**shown(self, *arguments), **({"pc": agent.DONE} if len(tries) == 1 else {})}
+
+    monkeypatch.setattr(Debugger, "interrupt", interrupt)
+    monkeypatch.setattr(Debugger, "registers", registers)
+    assert machine.host(Host(MOVE, {"route": "socket"})).answer == {"return": {}}
+    assert len(tries) == 2
+    assert copies(machine, b"goes on.")
 
 
 def test_a_destination_that_does_not_fit_leaves_the_machine_where_it_was(

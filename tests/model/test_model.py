@@ -87,6 +87,13 @@ def test_a_host_action_that_must_fail_does_nothing(model: Model) -> None:
     assert (case.events, case.ending) == ((), "returned")
 
 
+def test_what_the_host_is_still_to_be_told_is_not_brought_back(model: Model) -> None:
+    model.keep()
+    model.state.late.add("RTC_CHANGE")
+    model.recall()
+    assert model.state.late == {"RTC_CHANGE"}
+
+
 def test_a_family_takes_over_a_host_action(model: Model) -> None:
     def powerdown(action: Host, state: State) -> Expectation:
         return Expectation(action.command, (returns(0, name="mine"),))

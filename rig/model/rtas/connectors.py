@@ -101,18 +101,23 @@ class Connectors:
     """
 
     def __init__(self, environment: Environment) -> None:
+        self.devices: dict[str, tuple[Connector, ...]] = {}
+        #: sizes in bytes of the host's memory back ends
+        self.backends: dict[str, int] = {}
         self.reset(environment)
 
     def reset(self, environment: Environment) -> None:
-        """A reset makes a new device tree; what is plugged by then is there from the start."""
+        """A reset makes a new device tree: what is plugged by then is there from the start, the host's."""
         tree = environment.tree
         present = {index for _, node in tree.walk() for index in node.cells("ibm,my-drc-index")}
         self.by_index = {one.index: one for one in _listed(tree, present)}
-        self.devices: dict[str, tuple[Connector, ...]] = {}
+        self.devices = {
+            device: tuple(self.by_index[one.index] for one in connectors)
+            for device, connectors in self.devices.items()
+            if present.issuperset(one.index for one in connectors)
+        }
         #: those that ibm,configure-connector has begun to walk
         self.walked: dict[int, Connector] = {}
-        #: sizes in bytes of the host's memory back ends
-        self.backends: dict[str, int] = {}
         #: a CPU was unplugged since the start
         self.cpu_removed = False
 
@@ -121,7 +126,7 @@ class Connectors:
         return next((one for one in self.by_index.values() if one.name == name), None)
 
     def hosted(self) -> Iterator[Connector]:
-        """The connectors with something that the host plugged since the start."""
+        """The connectors with something that the host plugged."""
         return chain.from_iterable(self.devices.values())
 
     def below(self, connector: Connector) -> Iterator[Connector]:

@@ -19,7 +19,6 @@ from rig.model.rtas.dump import Section, Structure
 from rig.model.rtas.endings import rebooted
 from rig.model.rtas.fadump import PROPERTY, Dump
 from rig.model.rtas.service import Reply, Request
-from rig.policy import Policy
 from rig.program import Outcome
 from rig.target import GuestMemory
 
@@ -64,7 +63,7 @@ def crash(request: Request) -> tuple[Reply, ...]:
     def settled(_: Outcome) -> None:
         held.registered = held.perhaps = None
 
-    end = replace(rebooted(Policy.of(state.environment.options), DUMP), effect=settled)
+    end = replace(rebooted(state, DUMP), effect=settled)
     if end.ending != "reset":
         return (replace(end, scratch=tuple(_open(state, plan))),)
     kept = _reply(end, state, plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rig.model.expectation import Breach, ExpectedEvent, Relation
+from rig.model.hypercall import State
 from rig.model.rtas.service import SUCCESS, Reply
 from rig.policy import Policy
 from rig.program import Outcome
@@ -41,12 +42,18 @@ def powered_off(
     return Reply(SUCCESS, rule=rule, events=events, ending="died", relations=(exits(exit_status),))
 
 
-def rebooted(policy: Policy, rule: str) -> Reply:
+def rebooted(state: State, rule: str) -> Reply:
     """The reply of a call that reboots the machine."""
+    policy = Policy.of(state.environment.options)
     if policy.reboot == "shutdown":
         return powered_off(policy, "guest-reset", rule)
     event = ExpectedEvent("RESET", {"guest": True, "reason": "guest-reset"})
-    return Reply(SUCCESS, rule=rule, events=(event,), ending="reset")
+    return Reply(SUCCESS, rule=rule, events=(event, *ended_by_reset(state)), ending="reset")
+
+
+def ended_by_reset(state: State) -> tuple[ExpectedEvent, ...]:
+    """What a reset may say besides that it is one."""
+    return tuple(ExpectedEvent(name, required=False) for name in sorted(state.ending))
 
 
 def panicked(policy: Policy, version: tuple[int, ...], rule: str) -> tuple[Reply, ...]:

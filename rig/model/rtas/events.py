@@ -76,8 +76,14 @@ class Events:
         self.longest = next(iter(rtas.cells("rtas-error-log-max") if rtas is not None else ()), 2048)
 
     def told(self, among: Sequence[Pending], log: bytes) -> None:
-        """One of ``among`` was told: the one that the log is of, the oldest when that cannot be seen."""
+        """One of ``among`` was told: the one that the log is of.
+
+        When that cannot be seen it may have been any, unless they are equal: then none need be told again.
+        """
         seen = eventlog.content(log)
+        if seen is None and len(among) > 1 and any(one.type == HOT_PLUG for one in among):
+            self.pending = [replace(one, required=False) if one in among else one for one in self.pending]
+            return
         match = next((one for one in among if seen is not None and _is_of(seen, one)), among[0])
         self.pending.remove(match)
 
@@ -148,17 +154,21 @@ def _told(request: Request, mask: int, critical: int, buffer: Buffer) -> tuple[R
     # QEMU tells an OS that did not ask for hot-plug events of them in another class.
     others = [event for event in events.pending if event.type == HOT_PLUG and event not in among]
     others = others if mask & EPOW_CLASS else []
-    whole = buffer.limit if in_ram(state, buffer.address, buffer.limit) else 0
-    replies: list[Reply] = []
-    if among:
-        replies.append(
-            _reply(events, among, buffer, state, buffer.room, critical, writes=buffer.guard(state))
-        )
-        if buffer.room < buffer.limit:
-            replies.append(_reply(events, among, buffer, state, buffer.limit, critical, breach=PAST_LENGTH))
-    if others and whole:
-        replies.append(_reply(events, others, buffer, state, buffer.room, critical, breach=WRONG_CLASS))
-    return tuple(replies)
+    if among and others and not in_ram(state, buffer.address, buffer.limit):  # nobody can see which it was
+        among, others = among + others, []
+    room, more = buffer.room, [buffer.limit] if buffer.limit > buffer.room else []
+    # Of two that are as wrong as each other, the one that is of the event that was told comes first.
+    tried = [
+        (among, [room], None),
+        (others, [room, *more], WRONG_CLASS),
+        (among, more, None),
+    ]
+    return tuple(
+        _reply(events, told, buffer, state, room, critical, breach)
+        for told, rooms, breach in tried
+        for room in rooms
+        if told
+    )
 
 
 def _reply(
@@ -168,23 +178,25 @@ def _reply(
     state: State,
     room: int,
     critical: int,
-    writes: tuple[Write, ...] = (),
-    breach: Breach | None = None,
+    breach: Breach | None,
 ) -> Reply:
-    """An event of ``among`` is told in ``room`` bytes."""
+    """An event of ``among`` is told in ``room`` bytes, which may be more than there are."""
 
     def settle(_: Outcome) -> None:
         events.told(among, load(state.memory, buffer.address, room))
 
-    visible = in_ram(state, buffer.address, room)
+    relations = _relations(among, buffer, room, critical) if in_ram(state, buffer.address, room) else ()
+    over = room > buffer.room
+    if over and breach:  # a reply has one breach: the other is what does not hold of it
+        relations += (Relation(PAST_LENGTH.check, lambda *_: PAST_LENGTH.text, PAST_LENGTH.rule),)
     return Reply(
         SUCCESS,
         rule=CHECK_ONCE,
         scratch=buffer.scratch(state, room),
-        relations=_relations(among, buffer, room, critical) if visible else (),
+        relations=relations,
         effect=settle,
-        writes=writes,
-        breach=breach,
+        writes=() if over else buffer.guard(state),
+        breach=PAST_LENGTH if over and not breach else breach,
     )
 
 

@@ -150,7 +150,7 @@ def _inject(action: Host, state: State) -> Expectation:
         taken.append(Case("panicked", events=(ExpectedEvent("GUEST_PANICKED"),), rule=SILENT))
         taken += [_ended(reply) for reply in panicked(Policy.of(state.environment.options), version, SILENT)]
     if fwnmi.forwarded >= FORWARDED:
-        reboot = _ended(rebooted(Policy.of(state.environment.options), THIRD))
+        reboot = _ended(rebooted(state, THIRD))
         taken = [reboot, *(replace(case, breach=FORWARDS_ON) for case in taken)]
     return Expectation(action.command, (*taken, *_woken(state)), facts=frozenset({"registered"}))
 

@@ -16,6 +16,7 @@ from rig.model.rtas.eventlog import HOT_PLUG
 from rig.model.rtas.events import Events, Pending
 from rig.program import Host, Outcome
 
+#: which has a reset complete every removal that was asked for
 SOURCE = "QEMU QMP reference, device_add and device_del"
 
 #: fields of section HP (LoPAR 10.3.2.2, table of the hot-plug section)
@@ -86,6 +87,7 @@ def _plug(action: Host, state: State) -> Expectation:
     def plugged(outcome: Outcome) -> None:
         if not among or not _succeeded(outcome):
             return
+        state.lasting = True
         for offset, connector in enumerate(among):
             connector.occupied = True
             if connector.type == "MEM":
@@ -106,6 +108,7 @@ def _unplug(action: Host, state: State) -> Expectation:
     def asked(outcome: Outcome) -> None:
         if not among or not _succeeded(outcome):
             return
+        state.ending.add(gone.name)
         for connector in among:
             connector.leaving = True
             if connector.isolated and not (connector.logical and connector.usable):

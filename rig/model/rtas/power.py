@@ -78,7 +78,7 @@ def _power_off(request: Request) -> tuple[Reply, ...]:
 
 
 def _reboot(request: Request) -> tuple[Reply, ...]:
-    return (rebooted(_policy(request), REBOOT),)
+    return (rebooted(request.state, REBOOT),)
 
 
 def _terminate(request: Request) -> tuple[Reply, ...]:

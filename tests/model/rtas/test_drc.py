@@ -7,6 +7,7 @@ import pytest
 from rig.model.hypercall import H_SUCCESS
 from rig.model.memory import Memory
 from rig.model.model import Model
+from rig.model.rtas.events import Events
 from rig.program import Event, Host, Outcome
 
 SET, SET_POWER, GET_POWER, SENSE = 0x201A, 0x201B, 0x201C, 0x201D
@@ -206,6 +207,33 @@ def test_a_reset_puts_connectors_back(model: Model, verdict, reconfigurable) -> 
     assert verdict.set(model, 9001, CARD, 0) == []
     model.reset(reconfigurable())
     assert verdict.set(model, 9001, BRIDGE, 0, status=-9000) == []
+
+
+def test_what_the_host_plugged_stays_its_own_over_a_reset(model: Model, reconfigurable) -> None:
+    def told(device: str) -> int:
+        before = len(model.state.of(Events).pending)
+        carry_out(model, "device_del", id=device)
+        return len(model.state.of(Events).pending) - before
+
+    assert not model.state.altered
+    carry_out(model, "device_add", id="kept", driver="e1000", bus="pci.0", addr="3")
+    plug(model, driver="e1000", bus="pci.0", addr="2")
+    assert model.state.altered  # a reset leaves it to the next program
+    model.reset(reconfigurable())  # which finds a card in slot 3 only
+    assert (told("kept"), told("new")) == (1, 0)
+
+
+def test_a_reset_ends_a_removal_and_may_say_so_late(model: Model, reconfigurable) -> None:
+    def events() -> set[str]:
+        return {event.name for event in model.expect_host(Host("system_reset")).cases[0].events}
+
+    plug(model, driver="e1000", bus="pci.0", addr="2")
+    assert events() == {"RESET"}
+    carry_out(model, "device_del", id="new")
+    assert events() == {"RESET", "DEVICE_DELETED"}
+    model.reset(reconfigurable())
+    assert events() == {"RESET"}
+    assert "DEVICE_DELETED" in model.state.late
 
 
 def test_power_is_as_it_was_set(model: Model, verdict) -> None:

@@ -172,6 +172,29 @@ def test_a_hot_plug_event_is_no_power_warning(plugged: Model, asked) -> None:
     assert asked(plugged, 1) == []
 
 
+def test_what_is_wrong_in_two_ways_is_told_as_both(plugged: Model, asked) -> None:
+    """Also while a warning waits, of which the log is not."""
+    carry_out(plugged, "system_powerdown")
+    told = asked(plugged, 0, log(HOT_PLUG, HP), mask=EPOW_MASK, length=16)
+    assert told == ["events.wrong-class", "events.past-length"]
+    assert asked(plugged, 0, log(), mask=EPOW_MASK) == []
+    assert asked(plugged, 1) == []
+
+
+def test_of_events_that_nobody_saw_told_none_need_be_told_again(plugged: Model, asked) -> None:
+    carry_out(plugged, "system_powerdown")
+    assert asked(plugged, 0, length=0) == []
+    assert asked(plugged, 1) == []
+    assert asked(plugged, 0, log()) == []
+
+
+def test_of_equal_warnings_the_other_may_still_be_told(warned: Model, asked) -> None:
+    carry_out(warned, "system_powerdown")
+    assert asked(warned, 0, length=0) == []
+    assert asked(warned, 0, log()) == []
+    assert asked(warned, 0, log()) == ["status"]
+
+
 @pytest.mark.parametrize("at", [8, 9, 10, 12, 15])
 def test_another_card_is_another_event(plugged: Model, asked, at: int) -> None:
     other = HP[:at] + bytes([HP[at] ^ 1]) + HP[at + 1 :]
