@@ -65,7 +65,7 @@ class Plan:
     """Numbers batches of ``size`` calls until ``calls`` are given out or ``seconds`` have passed.
 
     ``done`` has the calls that were given out for batches which need not be run again, by number; ``given``
-    those of the others, as they go out.
+    those of the others, as they go out.  The first has the number ``first``.
     """
 
     size: int
@@ -73,10 +73,11 @@ class Plan:
     seconds: float | None
     done: Mapping[int, int] = field(default_factory=dict)
     given: dict[int, int] = field(default_factory=dict)
+    first: int = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         end = None if self.seconds is None else time.monotonic() + self.seconds
-        number = total = 0
+        number, total = self.first, 0
         while (self.calls is None or total < self.calls) and (end is None or time.monotonic() < end):
             calls = self.done.get(number, 0)
             if not calls:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from rig.campaign.engine import Finding, Report
 from rig.campaign.workbench import scenario
+from rig.frozen import frozen
 from rig.scenario.dump import dump_program
 
 JOURNAL = "campaign.jsonl"
@@ -18,6 +19,20 @@ JOURNAL = "campaign.jsonl"
 
 class BadJournal(ValueError):
     """A journal cannot be continued; the message says why."""
+
+
+@frozen
+class Found:
+    """What is told of a finding: ``program`` is its file, empty when it was not saved; ``calls`` are in it.
+
+    It was seen first in batch number ``batch`` of ``engine``.
+    """
+
+    summary: str
+    program: str
+    calls: int
+    engine: str
+    batch: int
 
 
 @dataclass(slots=True)
@@ -29,8 +44,8 @@ class Tally:
     guest_seconds: float = 0.0
     deviations: Counter[str] = field(default_factory=Counter)
     mismatches: Counter[str] = field(default_factory=Counter)
-    #: signature to summary, program file (empty when it was not saved) and number of calls
-    findings: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    #: by signature
+    findings: dict[str, Found] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
     @property
@@ -46,7 +61,7 @@ class Tally:
         self.mismatches.update(report.mismatches)
         self.errors += report.errors
 
-    def as_json(self, seed: int) -> dict[str, object]:
+    def as_json(self, seed: int, first: int = 0) -> dict[str, object]:
         """The campaign's JSON, schema 1."""
         return {
             "schema": 1,
@@ -56,15 +71,10 @@ class Tally:
             "verified_per_second": round(self.rate),
             "raw_per_second": round(self.calls / self.guest_seconds) if self.guest_seconds else 0,
             "seed": seed,
+            "first": first,
             "findings": [
-                {
-                    "signature": signature,
-                    "summary": summary,
-                    "program": path,
-                    "calls": calls,
-                    "count": self.mismatches[signature],
-                }
-                for signature, (summary, path, calls) in self.findings.items()
+                {"signature": signature, **asdict(found), "count": self.mismatches[signature]}
+                for signature, found in self.findings.items()
             ],
             "deviations": dict(sorted(self.deviations.items())),
             "errors": len(self.errors),
@@ -106,7 +116,7 @@ class Folder:
         self._stream: TextIO = journal.open("a")
         if whole:
             self._stream.write("\n")
-        if not self.done:
+        if not resume:
             self._write({"campaign": dict(header)})
 
     def close(self) -> None:
@@ -129,19 +139,13 @@ class Folder:
             }
         )
 
-    def keep(self, finding: Finding) -> str:
-        """Save a finding's program; its file."""
+    def keep(self, engine: str, finding: Finding) -> Found:
+        """Save a finding's program."""
         file = self.path / f"{slug(finding.signature)}.yaml"
         file.write_text(as_yaml(finding))
-        self._write(
-            {
-                "finding": finding.signature,
-                "summary": finding.summary,
-                "program": str(file),
-                "calls": finding.calls,
-            }
-        )
-        return str(file)
+        found = told(engine, finding, str(file))
+        self._write({"finding": finding.signature, **asdict(found)})
+        return found
 
     def _write(self, entry: Mapping[str, object]) -> None:
         self._stream.write(json.dumps(entry) + "\n")
@@ -153,10 +157,13 @@ class Folder:
         if not entries or "campaign" not in entries[0]:
             raise BadJournal(f"{journal} is no journal of a campaign: choose another folder")
         if entries[0]["campaign"] != json.loads(json.dumps(dict(header))):
-            raise BadJournal(f"{journal} is the journal of another campaign: build, seed, mix or rig differ")
+            raise BadJournal(
+                f"{journal} is the journal of another campaign: build, seed, mix, --first or rig differ"
+            )
         for entry in entries[1:]:
             if "finding" in entry:
-                self.tally.findings[entry["finding"]] = (entry["summary"], entry["program"], entry["calls"])
+                signature = entry.pop("finding")
+                self.tally.findings[signature] = Found(**entry)
             elif "batch" in entry and entry["batch"] not in self.done.setdefault(entry["engine"], {}):
                 self.done[entry["engine"]][entry["batch"]] = entry["given"]
                 self.tally.seconds += entry["seconds"]
@@ -181,6 +188,11 @@ def _parsed(line: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return entry if isinstance(entry, dict) else {}
+
+
+def told(engine: str, finding: Finding, program: str = "") -> Found:
+    """What is told of a finding of ``engine`` whose file is ``program``."""
+    return Found(finding.summary, program, finding.calls, engine, finding.batch)
 
 
 def slug(signature: str) -> str:

@@ -32,6 +32,13 @@ LINE = 10.0
 @click.option("--calls", type=click.IntRange(1), help=f"Calls of each engine [default: {CALLS}].")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Seconds for each engine instead.")
 @click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), default=0, show_default=True)
+@click.option(
+    "--first",
+    type=click.IntRange(0, (1 << 63) - 1),
+    default=0,
+    show_default=True,
+    help="Number of the batch to begin with.",
+)
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Machines at once.")
 @click.option(
     "--mix", default="default", show_default=True, help="Kind of memory calls: default or smallest."
@@ -49,6 +56,7 @@ def command(
     calls: int | None,
     seconds: float | None,
     seed: int,
+    first: int,
     jobs: int,
     mix: str,
     slow: bool,
@@ -60,6 +68,8 @@ def command(
     """Run generated programs on a build and report what differs from the contract, made small.
 
     memop: the memory calls, by the million; rtas: RTAS services and mixed programs; all: one after the other.
+
+    Seed and number fix a batch for ever: --seed, --first and --calls run any slice of a campaign again.
     """
     from rig.campaign.campaign import Spec
     from rig.campaign.cluster import NoCluster
@@ -79,9 +89,9 @@ def command(
         raise InvalidInput("a campaign runs on one build: name one --qemu")
     specs = [Spec(builds[0], engine, seed, mix) for engine in ENGINES[what]]
     limit = CALLS if calls is None and seconds is None else calls
-    folder = _folder(save, specs[0], resume)
+    folder = _folder(save, specs[0], first, resume)
     try:
-        tally, interrupted = _run(specs, limit, seconds, jobs, folder, scheduler)
+        tally, interrupted = _run(specs, first, limit, seconds, jobs, folder, scheduler)
     except NoCluster as error:
         raise InvalidInput(str(error)) from error
     except MachineError as error:
@@ -90,17 +100,23 @@ def command(
         if folder is not None:
             folder.close()
     if json_file is not None:
-        write_json(json_file, tally.as_json(seed))
-    _show(tally, builds[0].version_text)
+        write_json(json_file, tally.as_json(seed, first))
+    _show(tally, specs)
     return tally.exit_code(interrupted=interrupted)
 
 
-def _folder(save: Path | None, spec: Spec, resume: bool) -> Folder | None:
+def _folder(save: Path | None, spec: Spec, first: int, resume: bool) -> Folder | None:
     if save is None:
         return None
     from rig.campaign.tally import BadJournal, Folder
 
-    header = {"schema": 2, "sha256": spec.build.sha256, "seed": spec.seed, "mix": spec.mix}
+    header = {
+        "schema": 3,
+        "sha256": spec.build.sha256,
+        "seed": spec.seed,
+        "mix": spec.mix,
+        "first": first,
+    }
     try:
         return Folder(save, header, resume=resume)
     except (BadJournal, OSError) as error:
@@ -109,6 +125,7 @@ def _folder(save: Path | None, spec: Spec, resume: bool) -> Folder | None:
 
 def _run(
     specs: Sequence[Spec],
+    first: int,
     calls: int | None,
     seconds: float | None,
     jobs: int,
@@ -118,7 +135,7 @@ def _run(
     """Run every engine; the sums, and whether the user interrupted."""
     from rig.campaign import cluster
     from rig.campaign.campaign import Plan, run
-    from rig.campaign.tally import Tally, as_yaml
+    from rig.campaign.tally import Tally, as_yaml, told
 
     tally = folder.tally if folder else Tally()
     before = tally.seconds
@@ -127,20 +144,21 @@ def _run(
         try:
             for spec in specs:
                 done = folder.done.get(spec.engine, {}) if folder else {}
-                plan = Plan(spec.batch_size, calls, seconds, done)
+                plan = Plan(spec.batch_size, calls, seconds, done, first=first)
                 for report in cluster.run(spec, plan, scheduler) if scheduler else run(spec, plan, jobs):
                     now = time.monotonic()
+                    for finding in report.findings:
+                        if finding.signature not in tally.findings:
+                            kept = folder.keep(spec.engine, finding) if folder else told(spec.engine, finding)
+                            tally.findings[finding.signature] = kept
+                            if not folder:
+                                click.echo(as_yaml(finding))
+                    # After its findings: a batch whose line is there is not run again.
                     if folder is not None:
                         folder.add(spec.engine, report, plan.given[report.batch], now - last)
                     last = now
                     tally.add(report)
                     tally.seconds = before + now - began
-                    for finding in report.findings:
-                        if finding.signature not in tally.findings:
-                            file = folder.keep(finding) if folder else ""
-                            tally.findings[finding.signature] = (finding.summary, file, finding.calls)
-                            if not folder:
-                                click.echo(as_yaml(finding))
                     advance(tally)
         except KeyboardInterrupt:
             return tally, True
@@ -182,17 +200,19 @@ def _words(tally: Tally) -> str:
     return f"{tally.calls:,} calls, {tally.rate:,.0f}/s{found}"
 
 
-def _show(tally: Tally, version: str) -> None:
+def _show(tally: Tally, specs: Sequence[Spec]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]QEMU {escape(version)}[/]")
-    for signature, (summary, file, calls) in tally.findings.items():
+    console.print(f"[bold]QEMU {escape(specs[0].build.version_text)}[/]")
+    by_engine = {spec.engine: spec for spec in specs}
+    for signature, found in tally.findings.items():
         console.print(f"  [red]mismatch[/] {escape(signature)} ({_calls(tally.mismatches[signature])})")
-        console.print(f"      {escape(summary)}")
-        if file:
-            console.print(f"      replay: rig replay {escape(file)}  ({_calls(calls)})")
+        console.print(f"      {escape(found.summary)}")
+        if found.program:
+            console.print(f"      replay: rig replay {escape(found.program)}  ({_calls(found.calls)})")
+        console.print(f"      seen first by {_again(by_engine[found.engine], found.batch)}")
     for error in tally.errors[:10]:
         console.print(f"  [red]error[/] {escape(error)}")
     for name, count in sorted(tally.deviations.items()):
@@ -200,6 +220,12 @@ def _show(tally: Tally, version: str) -> None:
     console.print(
         f"  {tally.calls} calls in {tally.seconds:.1f} s: {tally.rate:,.0f} verified calls a second"
     )
+
+
+def _again(spec: Spec, batch: int) -> str:
+    """The command that runs one batch of a campaign."""
+    mix = "" if spec.mix == "default" else f" --mix {spec.mix}"
+    return f"rig campaign {spec.engine}{mix} --seed {spec.seed} --first {batch} --calls {spec.batch_size}"
 
 
 def _calls(count: int) -> str:

@@ -24,14 +24,14 @@ from click.testing import CliRunner, Result
 
 from rig.campaign.campaign import BLOCK, Plan, Spec, _work, run
 from rig.campaign.engine import Finding, Report
-from rig.campaign.tally import JOURNAL, BadJournal, Folder, Tally
+from rig.campaign.tally import JOURNAL, BadJournal, Folder, Found, Tally
 from rig.cli import cli
 from rig.commands.common import InvalidInput
 from rig.machine.build import Build
 from rig.program import H_LOGICAL_MEMOP, Call, MachineOptions
 from rig.scenario.file import load_file
 
-HEADER = {"schema": 2, "sha256": "x", "seed": 1, "mix": "default"}
+HEADER = {"schema": 3, "sha256": "x", "seed": 1, "mix": "default", "first": 0}
 #: small batches, many of them
 CALLS = 256
 
@@ -56,6 +56,7 @@ def test_a_plan_gives_out_calls_and_leaves_out_what_is_done() -> None:
     assert plan.given == {0: 100, 2: 50}
     assert list(Plan(100, None, 1e-9)) == []
     assert list(Plan(100, 320, None, {0: 100, 1: 20})) == [(2, 100), (3, 100)]  # one was the last, and cut
+    assert list(Plan(100, 250, None, {8: 100}, first=7)) == [(7, 100), (9, 50)]
     endless = iter(Plan(10, None, 3600.0))
     assert [next(endless) for _ in range(3)] == [(0, 10), (1, 10), (2, 10)]
 
@@ -147,7 +148,8 @@ def test_a_journal_is_continued_where_it_ended(tmp_path: Path) -> None:
     folder.add("memop", report(0, deviations={"a": 2}), 10, 0.5)
     folder.add("memop", report(3, mismatches={"X/y": 1}, errors=("oh",)), 12, 0.5)
     steps = (Call(H_LOGICAL_MEMOP, (1, 2, 3)),)
-    file = folder.keep(Finding("X/y", "words", steps, MachineOptions(memory=256), 1, 3))
+    found = folder.keep("memop", Finding("X/y", "words", steps, MachineOptions(memory=256), 1, 3))
+    assert found == Found("words", str(tmp_path / "x-y.yaml"), 1, "memop", 3)
     folder.close()
     with (tmp_path / JOURNAL).open("a") as journal:
         journal.write('{"engine": "memop", "batch": 4, "cal')  # killed while it wrote
@@ -159,11 +161,11 @@ def test_a_journal_is_continued_where_it_ended(tmp_path: Path) -> None:
     assert third.done == {"memop": {0: 10, 3: 12}, "rtas": {0: 10}}
     assert third.tally.calls == 30
     assert third.tally.deviations == {"a": 2}
-    assert third.tally.findings == {"X/y": ("words", file, 1)}
+    assert third.tally.findings == {"X/y": found}
     assert third.tally.errors == ["oh"]
     assert third.tally.exit_code() == 3
     third.close()
-    (scenario,) = load_file(Path(file))
+    (scenario,) = load_file(Path(found.program))
     assert scenario.steps is not None
     assert list(scenario.steps()) == list(steps)
 
@@ -183,6 +185,20 @@ def test_another_campaigns_journal_is_not_continued(tmp_path: Path) -> None:
             Folder(tmp_path, HEADER, resume=True)
 
 
+def test_a_slice_is_what_the_whole_campaign_has_there(build: Build, tmp_path: Path) -> None:
+    batch = Spec(build, "memop", 4).batch_size
+    words = ["memop", "--qemu", str(build.path), "--seed", "4"]
+    slices = {"whole": ["--calls", str(3 * batch)], "slice": ["--first", "1", "--calls", str(batch)]}
+    for folder, length in slices.items():
+        assert invoke(*words, *length, "--save", str(tmp_path / folder)).return_value == 0
+    whole = [json.loads(line) for line in lines(tmp_path / "whole")[1:]]
+    (part,) = (json.loads(line) for line in lines(tmp_path / "slice")[1:])
+    assert part["batch"] == 1
+    assert part["deviations"] == whole[1]["deviations"] != {}
+    with pytest.raises(BadJournal, match="--first"):
+        Folder(tmp_path / "slice", HEADER, resume=True)
+
+
 def test_exit_codes() -> None:
     assert Tally().exit_code() == 5
     assert Tally(calls=1).exit_code() == 0
@@ -199,6 +215,7 @@ def test_the_json_has_what_the_schema_says(qemu: Path, tmp_path: Path) -> None:
     assert data["schema"] == 1
     assert data["calls"] == 3000
     assert data["seed"] == 9
+    assert data["first"] == 0
     assert data["findings"] == []
     assert data["errors"] == 0
     assert data["verified_per_second"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ def test_a_mutated_model_is_found_and_shrunk_to_one_call(
     words = ["campaign", "memop", "--qemu", str(qemu), "--calls", "200000", "--save", str(tmp_path / "out")]
     result = CliRunner().invoke(cli, words, standalone_mode=False)
     assert result.return_value == 1, result.output
+    again = re.search(r"seen first by rig (campaign memop --seed 0 --first .*)", result.output)
+    assert again
+    one = CliRunner().invoke(cli, [*again[1].split(), "--qemu", str(qemu)], standalone_mode=False)
+    assert f"mismatch H_LOGICAL_MEMOP/{check} " in one.output
     (file,) = (tmp_path / "out").glob(f"h-logical-memop-{check}.yaml")
     (scenario,) = load_file(file)
     assert scenario.steps is not None
