@@ -9,23 +9,31 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rig.check.judge import Judged
 from rig.check.violation import Violation
-from rig.export.table import Table
+from rig.export.table import REGISTERS, Table
 from rig.model.expectation import Between, Case, Cell, Exactly, OneOf, Permitted
+from rig.program import Call
+
+#: what a difference in shows, besides registers: to the image itself, or to whoever runs it
+SEEN = frozenset({"status", "rets", "memory", "host", "liveness", "ending"})
 
 Ranges = tuple[tuple[int, int], ...]
 
 
 def describe(table: Table, judged: Judged) -> None:
-    """Print what a call left, place by place, and check it."""
+    """Print what a call or an action of the host left, place by place, and check it."""
     permitted = [case for case in judged.expectation.cases if case.breach is None] or [judged.case]
     returning = [case for case in permitted if case.ending == "returned"]
     if not returning:
         table.text("  the call returned, ")
         table.check("", f"which is not permitted: {permitted[0].ending} is\n")
         return
-    table.text("  r3 ")
-    table.take_register(3)
-    _settle(table, _union(case.registers.get("r3") for case in returning), judged, "r3", None)
+    if isinstance(judged.step, Call):
+        for number in range(3, 3 + REGISTERS):
+            name = f"r{number}"
+            if number == 3 or any(violation.check == name for violation in judged.violations):
+                table.text(f"  {name} ")
+                table.take_register(number)
+                _settle(table, _union(case.registers.get(name) for case in returning), judged, name, None)
     for cell in _common(returning):
         table.text(f"  {cell.what} ")
         table.take_cell(cell.address, cell.width)
@@ -36,6 +44,14 @@ def describe(table: Table, judged: Judged) -> None:
         for data in choices:
             table.bytes_at(address, data)
         table.check("as the contract demands\n", f"DIFFERS from what the contract demands [{rule}]\n")
+
+
+def unseen(judged: Judged) -> bool:
+    """Whether something is wrong that the image cannot see: several places together, an event."""
+    seen = {*SEEN, *(f"r{number}" for number in range(3, 3 + REGISTERS))}
+    if judged.case.breach:
+        seen.add(judged.case.breach.check)
+    return any(violation.check not in seen for violation in judged.violations)
 
 
 def _settle(

@@ -7,7 +7,9 @@
     .set START, 0x1000
     .set STATE, 0x8000
     .set RESULTS, 0x8100                        # r3..r12 as the last call left them
+    .set H_GET_TERM_CHAR, 0x54
     .set H_PUT_TERM_CHAR, 0x58
+    .set H_CONFER, 0xe4
     .set H_BUSY, 1
 
     # r14 table, r15 value in hand, r16 whether it is permitted, r17 differences, r18 terminal
@@ -38,7 +40,7 @@ start:
 next:
     ld r3, 0(r14)
     addi r14, r14, 8
-    cmpldi r3, 9
+    cmpldi r3, 10
     bgt fault
     sldi r3, r3, 2
     bl here
@@ -59,6 +61,7 @@ jumps:
     b between
     b bytes
     b check
+    b pause
 
 # ---- what the table can ask for ----------------------------------------------------------------------------------
 
@@ -185,6 +188,22 @@ check:                                          # text if permitted, text if not
 1:  bl string
     bl skip
 2:  li r16, 0
+    b next
+
+pause:                                          # until the console says '.', or '!' for a difference
+    li r3, H_GET_TERM_CHAR
+    mr r4, r18
+    sc 1
+    cmpdi r4, 0
+    bne 2f
+    li r3, H_CONFER                             # or QEMU 5.2 waits for ever for its vCPU to leave the guest
+    li r4, -1
+    sc 1
+    b pause
+2:  srdi r5, r5, 56
+    cmpdi r5, '!'
+    bne next
+    addi r17, r17, 1
     b next
 
 end:                                            # text if nothing differed, text otherwise, call that ends QEMU

@@ -1,4 +1,4 @@
-"""A machine that notes what is done to it: every seed and every call, resolved, in order."""
+"""A machine that notes what is done to it: every seed, call and action of the host, resolved, in order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from rig.scenario.errors import BadScenario
 from rig.scenario.script import Registers
 from rig.target import Data, GuestMemory
 
+Noted = Seed | Call | Host
+
 
 class _Noted:
     """Guest memory whose writes are noted."""
 
-    def __init__(self, memory: GuestMemory, log: list[Seed | Call]) -> None:
+    def __init__(self, memory: GuestMemory, log: list[Noted]) -> None:
         self._memory = memory
         self._log = log
 
@@ -36,7 +38,7 @@ class Recorder:
     """``machine`` as a judge sees it, with a ``log``; implements :class:`rig.check.judge.Subject`."""
 
     def __init__(self, machine: Machine) -> None:
-        self.log: list[Seed | Call] = []
+        self.log: list[Noted] = []
         self._machine = machine
 
     @property
@@ -71,7 +73,8 @@ class Recorder:
         raise BadScenario("what several CPUs do at once, and guest code, cannot be exported")
 
     def host(self, action: Host) -> Outcome:
+        self.log.append(action)
         return self._machine.host(action)
 
     def wait(self, event: Await | Arrive) -> Outcome:
-        return self._machine.wait(event)
+        raise BadScenario("a step that waits for an event, or for a CPU, cannot be exported")

@@ -18,7 +18,7 @@ PLAYER = Path(__file__).with_name("player.bin")
 TABLE = 0x1_0000
 LIMIT = 4 << 20
 
-END, TEXT, SEED, CALL, CELL, REGISTER, HEX, BETWEEN, BYTES, CHECK = range(10)
+END, TEXT, SEED, CALL, CELL, REGISTER, HEX, BETWEEN, BYTES, CHECK, PAUSE = range(11)
 #: r3..r12
 REGISTERS = 10
 
@@ -71,6 +71,10 @@ class Table:
     def check(self, permitted: str, otherwise: str) -> None:
         """Print one text or the other, and count what was not permitted."""
         self._parts += [_words(CHECK), _counted(permitted.encode()), _counted(otherwise.encode())]
+
+    def pause(self) -> None:
+        """Wait for a character from the console; an exclamation mark counts as not permitted."""
+        self._parts.append(_words(PAUSE))
 
     def end(self, conforms: str, differs: str, opcode: int, r4: int) -> None:
         """Print the verdict and end QEMU by one last hypercall."""

@@ -13,15 +13,16 @@ from rig.export import table
 from rig.export.standalone import Exported, export
 from rig.export.table import CannotExport
 from rig.machine.build import Build
+from rig.scenario.errors import BadScenario
 from rig.scenario.file import load_file
 
 HERE = Path(table.__file__).parent
 
 
-def exported(build: Build, folder: Path, steps: str) -> Exported:
+def exported(build: Build, folder: Path, steps: str, machine: str = "memory: 256") -> Exported:
     file = folder / "given.yaml"
     file.write_text(
-        f"scenarios:\n- name: it\n  summary: What is shown\n  machine: {{memory: 256}}\n  steps:\n{steps}"
+        f"scenarios:\n- name: it\n  summary: What is shown\n  machine: {{{machine}}}\n  steps:\n{steps}"
     )
     return export(load_file(file)[0], build, folder / "out")
 
@@ -88,13 +89,77 @@ def test_a_qemu_that_ends_early_is_told_from_one_that_passes(build: Build, tmp_p
     assert "did not reach the end" in ran.stderr
 
 
+PLUGGING = """
+  - host: {command: device_add, arguments: {driver: virtio-rng-pci, id: card, bus: pci.0, addr: "1"}}
+  - rtas: {service: get-sensor-state, args: [9003, 0x40000008], nret: 2}
+  - host: {command: device_del, arguments: {id: none}, fails: DeviceNotFound}
+"""
+
+
+def test_actions_of_the_host_are_issued_when_the_image_asks(build: Build, tmp_path: Path) -> None:
+    assert exported(build, tmp_path, PLUGGING).broken == ()
+    ran = run(build, tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[1].startswith('host: {"execute": "device_add"')
+    assert lines[2] == '  QMP answers {"return": {}}'
+    assert '  QMP answers {"error": {"class": "DeviceNotFound"' in ran.stdout
+    assert ran.stdout.endswith("Every check passed.\n")
+
+
+def test_an_action_that_is_refused_differs(build: Build, tmp_path: Path) -> None:
+    assert exported(build, tmp_path, "  - host: {command: device_del, arguments: {id: none}}\n").broken
+    ran = run(build, tmp_path)
+    assert ran.returncode == 1
+    assert 'DIFFERS: QMP answers {"error"' in ran.stdout
+
+
+def test_a_qemu_that_an_action_ends_did_not_reach_the_end(build: Build, tmp_path: Path) -> None:
+    exported(
+        build,
+        tmp_path,
+        "  - host: {command: quit}\n  - memop: {destination: 0, source: 0, esize: 0, count: 0}\n",
+    )
+    ran = run(build, tmp_path)
+    assert ran.returncode == 1
+    assert "did not reach the end" in ran.stderr
+
+
+def test_what_only_shows_from_outside_is_no_pass(build: Build, tmp_path: Path) -> None:
+    event = "  - host: {command: system_powerdown}\n  - rtas: {service: check-exception, nret: 1, "
+    arguments = "args: [0, 0, 0x40000000, 0, 0x1000000, 256]}\n"
+    assert exported(build, tmp_path, event + arguments).broken
+    ran = run(build, tmp_path)
+    assert ran.returncode == 2, ran.stdout
+    assert "Every check passed" not in ran.stdout
+
+
 @pytest.mark.parametrize(
     ("steps", "message"),
-    [("  - host: {command: system_powerdown}\n", "the host's")],
+    [
+        ("  - host: {command: system_reset}\n", "does not go on"),
+        ("  - await: {event: RESET}\n", "cannot be exported"),
+    ],
 )
 def test_what_no_image_can_play_is_refused(build: Build, tmp_path: Path, steps: str, message: str) -> None:
-    with pytest.raises(CannotExport, match=message):
+    with pytest.raises((CannotExport, BadScenario), match=message):
         exported(build, tmp_path, steps)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        ("nodes: [256, 256]", "NUMA nodes"),
+        ('arguments: [-drive, "if=pflash,format=raw,file={file nvram 65536}"]', "files of its own"),
+        ("smp: 2", "more than one CPU"),
+    ],
+)
+def test_a_machine_that_run_sh_does_not_make_is_refused(
+    build: Build, tmp_path: Path, machine: str, message: str
+) -> None:
+    with pytest.raises(CannotExport, match=message):
+        exported(build, tmp_path, CONFORMING, machine)
     assert not (tmp_path / "out").exists()
 
 
