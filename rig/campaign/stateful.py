@@ -42,8 +42,6 @@ START = 30.0
 #: seconds for making one finding small
 SHRINKING = 60.0
 
-#: the check of a window that may have been given up half-made, which ends QEMU when it is made again
-HALF_MADE = "ddw.hardware-error"
 #: the signature of a QEMU whose own memory grows
 GREW = "machine/growth"
 
@@ -90,9 +88,7 @@ class Stateful:
         self._known = known.Deviations(known.load() if deviations is None else deviations, build.version)
         #: what need not be looked at closer: a machine goes on as if nothing had been wrong
         self._expected = {
-            where: one
-            for where, one in self._known.whatever().items()
-            if one.severity != "availability" and where[1] != HALF_MADE
+            where: one for where, one in self._known.whatever().items() if one.severity != "availability"
         }
         self._shrinking = shrinking
         self._growth = growth
@@ -180,14 +176,14 @@ class Stateful:
 
         def play(_: Stage) -> Playing:
             for chunk in chunks(machine.environment):
-                if not played.fragile:
+                if not judge.model.state.fragile:
                     yield chunk
 
         keep = False
         try:
             with _uncollected():
                 judge.play(Scenario("campaign", "", play, self._options))
-            keep = judge.result.reusable and not (played.fragile or played.uncertain)
+            keep = judge.result.reusable and not played.uncertain
         except MachineError as error:
             played.error, played.failure = str(error), type(error).__name__
         finally:
@@ -283,8 +279,6 @@ class Played:
         self.error = self.failure = ""
         #: what else was wrong with QEMU, in words by signature
         self.symptoms: dict[str, str] = {}
-        #: whether a later call may end QEMU for a reason that is known
-        self.fragile = False
         #: whether a service may have changed what a reset keeps although the model does not know
         self.uncertain = False
         #: seconds in the guest
@@ -309,9 +303,6 @@ class Played:
         """Look at one step."""
         self.guest += judged.outcome.seconds
         self.uncertain = self.uncertain or "wrong-shape" in judged.expectation.facts
-        for violation in judged.violations:
-            half_made = violation.check == HALF_MADE and "tces-beyond-32-bits" in violation.facts
-            self.fragile = self.fragile or half_made
 
 
 def _likely(executed: Program) -> Iterator[Program]:

@@ -59,7 +59,8 @@ def _arrives(action: Host, _: State) -> Expectation:
 def _resets(action: Host, state: State) -> Expectation:
     """Guest or host may have begun what a reset ends."""
     events = (ExpectedEvent("RESET", {"guest": False}), *ended_by_reset(state))
-    return Expectation(action.command, (Case("reset", events=events, ending="reset", rule=SOURCE),))
+    case = Case("reset", events=events, ending="reset", rule=SOURCE)
+    return Expectation(action.command, (case,), facts=state.at_reset)
 
 
 #: What QMP documents.  Between two calls the machine stands at a breakpoint, so stopping it need not be an

@@ -74,6 +74,8 @@ class FamilyState(Protocol):
     """State that a family of services keeps in the model; one instance a machine.
 
     A family whose state outlives a reset has an attribute ``altered`` that becomes true when it changes.
+    ``fragile`` becomes true when a later call may end QEMU for a reason that deviations know; ``at_reset``
+    has facts for deviations to match, about a reset of the machine in this state.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -125,6 +127,16 @@ class State:
     def altered(self) -> bool:
         """Whether something changed that outlives a reset: another program must not meet it."""
         return self.lasting or any(getattr(state, "altered", False) for state in self._families.values())
+
+    @property
+    def fragile(self) -> bool:
+        """Whether a later call may end QEMU for a reason that deviations know."""
+        return any(getattr(state, "fragile", False) for state in self._families.values())
+
+    @property
+    def at_reset(self) -> frozenset[str]:
+        """Facts about a reset of the machine in this state."""
+        return frozenset[str]().union(*(getattr(state, "at_reset", ()) for state in self._families.values()))
 
     def grow(self, environment: Environment) -> None:
         """Memory was plugged into the machine, which a reset does not take away."""

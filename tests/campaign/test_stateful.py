@@ -139,6 +139,19 @@ def test_a_qemu_that_dies_is_a_finding_and_the_campaign_goes_on(
     assert not second.errors
 
 
+@pytest.mark.parametrize("block", [0x90_0000, 0x90_0004])
+def test_a_program_ends_where_a_later_call_may_end_qemu_for_a_known_reason(build: Build, block: int) -> None:
+    phb = (0, 0x0800_0000, 0x2000_0000)
+    steps: tuple[Step, ...] = (
+        Rtas("ibm,remove-pe-dma-window", (Ref("$fdt:/pci@800000020000000:ibm,dma-window[0]"),)),
+        Rtas("ibm,create-pe-dma-window", (*phb, 16, 48), nret=4, block=block),
+        Rtas("ibm,reset-pe-dma-window", phb),
+    )
+    with closing(Stateful(build, 1)) as engine:
+        played = engine._play(lambda _: ((step,) for step in steps))
+    assert tuple(played.executed) == steps[:2]
+
+
 def test_a_qemu_that_grows_is_a_finding(build: Build) -> None:
     with closing(Stateful(build, 1, shares=QUIET, growth=-1 << 30)) as engine:
         (report,) = engine.run([(0, 20)])

@@ -33,7 +33,7 @@ from rig.model.rtas.service import (
     put_off,
     refuse,
 )
-from rig.model.rtas.windows import MANY, Domain, Domains
+from rig.model.rtas.windows import DEFAULT_HALF_MADE, HALF_MADE, MANY, Domain, Domains
 from rig.program import Outcome
 from rig.target import GuestMemory
 
@@ -186,7 +186,8 @@ def _create(request: Request) -> tuple[Reply, ...]:
     count = (size - page) % ADDRESS_BITS
 
     def leave_half(_: Outcome) -> None:
-        domain.half_made = domain.half_made or count >= WIDE
+        if count >= WIDE:
+            domain.leave_half()
 
     refused = Reply(PARAMETER_ERROR, rule=CREATE_SHAPE)
     failed = Reply(HARDWARE_ERROR, rule=CREATE_SHAPE, effect=leave_half, breach=NO_FAILURE)
@@ -260,8 +261,8 @@ def _create_facts(request: Request) -> frozenset[str]:
     domain = _offered(request)
     page, size = request.args[3:5]
     facts = set(_facts(request))
-    if domain and domain.half_made:
-        facts.add("window-half-made")
+    if domain:
+        facts |= domain.half_made & {HALF_MADE}
     if size >= ADDRESS_BITS:
         facts.add("size-beyond-64-bits")
     if page <= size and (size - page) % ADDRESS_BITS >= WIDE:
@@ -269,10 +270,17 @@ def _create_facts(request: Request) -> frozenset[str]:
     return frozenset(facts)
 
 
+def _reset_facts(request: Request) -> frozenset[str]:
+    domain = _offered(request)
+    return _facts(request) | (domain.half_made & {DEFAULT_HALF_MADE} if domain else frozenset())
+
+
 def _remove_facts(request: Request) -> frozenset[str]:
     domains, liobn = request.state.of(Domains), request.args[0]
     facts = {"liobn-of-virtual-device"} if liobn in domains.virtual else set()
     for domain in domains.by_unit.values():
+        if not domain.default and set(domain.made) == {liobn}:  # the default window comes back
+            facts |= domain.half_made & {DEFAULT_HALF_MADE}
         if domain.has_default(liobn):
             facts |= domain.unseen
     return frozenset(facts)
@@ -339,7 +347,7 @@ SERVICES: tuple[Service, ...] = (
         "LoPAR 7.3.27.4.1",
         (RESET_SHAPE, RESET),
         _reset,
-        _facts,
+        _reset_facts,
         only_block,
     ),
 )

@@ -176,6 +176,7 @@ SERVICES: tuple[Service, ...] = (
         "LoPAR 7.3.7.1",
         ("R1-7.3.7.1-1", REBOOT, "R1-14.10-13"),
         _reboot,
+        lambda request: request.state.at_reset,
     ),
     Service(
         "ibm,os-term",

@@ -13,6 +13,8 @@ from rig.model.rtas.bridges import Bridge, Window
 
 #: more windows than anyone has
 MANY = (1 << 32) - 1
+#: facts: a window is half made, and that is the default one
+HALF_MADE, DEFAULT_HALF_MADE = "window-half-made", "default-window-half-made"
 
 
 @dataclass(slots=True)
@@ -34,8 +36,14 @@ class Domain:
     tces: int | None = None
     #: facts about a return of the default window that was not seen yet; no facts when there is none
     unseen: frozenset[str] = frozenset()
-    #: whether a window of 2^32 TCEs or more was refused: what that leaves behind, deviations know
-    half_made: bool = False
+    #: facts about windows of 2^32 TCEs or more that were refused: what that leaves behind, deviations know
+    half_made: frozenset[str] = frozenset()
+
+    def leave_half(self) -> None:
+        """A window that is too wide was begun, in the place of the default one if that is free."""
+        default = self.bridge.default
+        free = default is not None and not self.default and default.liobn not in self.made
+        self.half_made |= {HALF_MADE, *((DEFAULT_HALF_MADE,) if free else ())}
 
     def restore(self) -> None:
         """The default window alone, as at boot (LoPAR R1-7.3.27-5, R1-7.3.27-6)."""
@@ -88,6 +96,20 @@ class Domains:
             domain.bridge = bridge
             domain.restore()
 
+    @property
+    def fragile(self) -> bool:
+        """Whether a window was left half made, which is QEMU's and no reset mends."""
+        return any(domain.half_made for domain in self.by_unit.values())
+
+    altered = fragile
+
+    @property
+    def at_reset(self) -> frozenset[str]:
+        """A reset restores the default window of every PHB."""
+        return frozenset[str]().union(
+            *(domain.half_made & {DEFAULT_HALF_MADE} for domain in self.by_unit.values())
+        )
+
     def offered(self, high: int, low: int) -> Domain | None:
         """The windows of the PHB with a unit ID, if it has the option."""
         domain = self.by_unit.get(bridges.unit_id(high, low))
@@ -104,4 +126,4 @@ class Domains:
         return next(liobn for liobn in range(0x8000_0000, MANY) if not self.used(liobn))
 
 
-__all__ = ["MANY", "Domain", "Domains"]
+__all__ = ["DEFAULT_HALF_MADE", "HALF_MADE", "MANY", "Domain", "Domains"]

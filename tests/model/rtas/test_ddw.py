@@ -10,6 +10,7 @@ import pytest
 from rig.model.environment import Environment, Node
 from rig.model.hypercall import H_SUCCESS
 from rig.model.model import Model
+from rig.program import Host
 
 QUERY, CREATE, REMOVE, RESET = range(0x2026, 0x202A)
 NAMES = {
@@ -60,8 +61,8 @@ def model(machine: Environment) -> Model:
 def play(model: Model, judge, prepare, cells) -> Play:
     """The checks that a call breaks which leaves the given outputs; as many are announced."""
 
-    def one(token: int, args: tuple[int, ...], *outputs: int, nret: int = 0) -> list[str]:
-        call = prepare(model, token, args, nret or len(outputs))
+    def one(token: int, args: tuple[int, ...], *outputs: int, nret: int = 0, at: int = 0x1000) -> list[str]:
+        call = prepare(model, token, args, nret or len(outputs), at=at)
 
         def build(memory) -> int:
             memory.write(call.args[0] + 12 + 4 * len(args), cells(*outputs))
@@ -257,6 +258,26 @@ def test_a_wide_window_is_remembered_when_it_was_promised_and_failed(
     assert facts() == {"window-half-made"}
     model.reset(machine)
     assert facts() == {"window-half-made"}, "it is QEMU's, not the machine's"
+    assert model.state.fragile
+    assert model.state.altered
+    assert not model.expect(prepare(model, RESET, PE)).facts, "the default window is whole"
+    assert not model.expect_host(Host("system_reset")).facts
+
+
+@pytest.mark.parametrize("at", [0x1000, 0x1004])
+def test_a_wide_window_in_the_default_ones_place_is_met_when_that_comes_back(
+    play: Play, model: Model, prepare, at: int
+) -> None:
+    assert play(CREATE, (*PE, 12, 30), *MADE) == []
+    assert play(REMOVE, (DEFAULT,), 0) == []
+    play(CREATE, (*PE, 12, 12 + 32), -1, nret=4, at=at)
+    assert model.state.fragile
+    half = "default-window-half-made"
+    assert half in model.expect(prepare(model, RESET, PE)).facts
+    assert half in model.expect(prepare(model, REMOVE, (FIRST,))).facts
+    assert half not in model.expect(prepare(model, REMOVE, (DEFAULT,))).facts
+    assert half in model.expect_host(Host("system_reset")).facts
+    assert model.state.at_reset == {half}, "as system-reboot has it"
 
 
 def test_the_window_of_a_virtual_device_is_no_pes(play: Play, model: Model, prepare) -> None:
