@@ -159,6 +159,8 @@ def _context(scenario: Scenario, build: Build, judged: Sequence[Judged]) -> dict
     options = scenario.machine
     machine = ",".join((options.machine, CAPABILITIES, *options.options))
     words = ["-M", machine, "-cpu", options.cpu, "-smp", options.smp, "-m", str(options.memory)]
+    # The console comes first, as in the rig's machines: addresses of virtual devices follow the order.
+    words += ["-chardev", "stdio,id=console,signal=off", "-device", "spapr-vty,chardev=console"]
     for device in options.devices:
         words += ["-device", device]
     words += options.arguments

@@ -60,6 +60,12 @@ def test_a_conforming_program_passes_every_check(build: Build, tmp_path: Path) -
     assert ran.stdout.endswith("Every check passed.\n")
 
 
+def test_virtual_devices_do_not_take_the_consoles_place(build: Build, tmp_path: Path) -> None:
+    assert exported(build, tmp_path, CONFORMING, "memory: 256, devices: [spapr-vscsi]").broken == ()
+    ran = run(build, tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 def test_a_deviating_program_says_what_differs_and_why(build: Build, tmp_path: Path) -> None:
     steps = '  - rtas: {service: "ibm,read-pci-config", args: [0, 0, 1, 4], nret: 2}\n'
     assert exported(build, tmp_path, steps).broken

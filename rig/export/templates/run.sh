@@ -53,12 +53,10 @@ serve() {
 
 timeout -k 5 "${TIMEOUT:-60}" "$QEMU" {{ arguments }} \
     -nodefaults -no-user-config -display none -no-reboot -bios image.bin \
-    -chardev stdio,id=console,signal=off -device spapr-vty,chardev=console \
     -chardev pipe,id=qmp,path="$work/monitor" -mon chardev=qmp,mode=control "$@" <&3 | serve | tee console.txt
 {% else %}
 timeout -k 5 "${TIMEOUT:-60}" "$QEMU" {{ arguments }} \
-    -nodefaults -no-user-config -display none -no-reboot -bios image.bin \
-    -chardev stdio,id=console,signal=off -device spapr-vty,chardev=console "$@" < /dev/null | tee console.txt
+    -nodefaults -no-user-config -display none -no-reboot -bios image.bin "$@" < /dev/null | tee console.txt
 {% endif %}
 if grep -q '^{{ conforms }}' console.txt; then exit 0; fi
 if grep -q '^{{ passes }}' console.txt; then exit 2; fi
