@@ -157,10 +157,11 @@ def _told(request: Request, mask: int, critical: int, buffer: Buffer) -> tuple[R
     if among and others and not in_ram(state, buffer.address, buffer.limit):  # nobody can see which it was
         among, others = among + others, []
     room, more = buffer.room, [buffer.limit] if buffer.limit > buffer.room else []
-    # Of two that are as wrong as each other, the one that is of the event that was told comes first.
+    # Of two that are as wrong as each other, the one that is of the event that was told comes first, and the
+    # one that explains what the log claims, where what lies past the buffer would not change.
     tried = [
         (among, [room], None),
-        (others, [room, *more], WRONG_CLASS),
+        (others, [*more, room], WRONG_CLASS),
         (among, more, None),
     ]
     return tuple(

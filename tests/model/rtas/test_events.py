@@ -146,6 +146,15 @@ def test_a_log_is_not_longer_than_its_buffer(warned: Model, asked, length: int) 
     assert asked(warned, 0, log(), length=length) == ["events.past-length"]
 
 
+@pytest.mark.parametrize(("mask", "more"), [(ALL, []), (EPOW_MASK, ["events.wrong-class"])])
+def test_a_log_past_its_buffer_is_found_although_it_changes_nothing_there(
+    plugged: Model, asked, mask: int, more: list[str]
+) -> None:
+    data = log(HOT_PLUG, HP)
+    plugged.memory.write(LOG, data)
+    assert asked(plugged, 0, data, mask=mask, length=len(data) - 4) == [*more, "events.past-length"]
+
+
 def test_a_section_is_whole_or_left_out(warned: Model, asked) -> None:
     assert asked(warned, 0, log(parts=PREAMBLE + PH + UH)[:96], length=96) == ["events.extended"]
     carry_out(warned, "system_powerdown")
