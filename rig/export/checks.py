@@ -13,8 +13,10 @@ from rig.export.table import REGISTERS, Table
 from rig.model.expectation import Between, Case, Cell, Exactly, OneOf, Permitted
 from rig.program import Call
 
-#: what a difference in shows, besides registers: to the image itself, or to whoever runs it
-SEEN = frozenset({"status", "rets", "memory", "host", "liveness", "ending"})
+#: what a call returns, by number
+OUTPUTS = {number: f"r{number}" for number in range(3, 3 + REGISTERS)}
+#: checks whose differences show: to the image itself, or to whoever runs it
+SEEN = frozenset({"status", "rets", "memory", "host", "liveness", "ending", *OUTPUTS.values()})
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -28,8 +30,7 @@ def describe(table: Table, judged: Judged) -> None:
         table.check("", f"which is not permitted: {permitted[0].ending} is\n")
         return
     if isinstance(judged.step, Call):
-        for number in range(3, 3 + REGISTERS):
-            name = f"r{number}"
+        for number, name in OUTPUTS.items():
             if number == 3 or any(violation.check == name for violation in judged.violations):
                 table.text(f"  {name} ")
                 table.take_register(number)
@@ -48,9 +49,7 @@ def describe(table: Table, judged: Judged) -> None:
 
 def unseen(judged: Judged) -> bool:
     """Whether something is wrong that the image cannot see: several places together, an event."""
-    seen = {*SEEN, *(f"r{number}" for number in range(3, 3 + REGISTERS))}
-    if judged.case.breach:
-        seen.add(judged.case.breach.check)
+    seen = SEEN | ({judged.case.breach.check} if judged.case.breach else set())
     return any(violation.check not in seen for violation in judged.violations)
 
 

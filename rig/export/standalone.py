@@ -19,6 +19,7 @@ from rig.export.checks import describe, unseen
 from rig.export.recorder import Noted, Recorder
 from rig.export.table import CannotExport, Table
 from rig.frozen import frozen
+from rig.machine import files
 from rig.machine.build import Build
 from rig.machine.command_line import CAPABILITIES
 from rig.machine.machine import Machine
@@ -89,7 +90,7 @@ def _refuse(scenario: Scenario) -> None:
         raise CannotExport("the program is for a build's own firmware, whose place the image takes")
     if scenario.machine.nodes or scenario.machine.dimms:
         raise CannotExport("the program's machine has NUMA nodes, or memory that can be plugged")
-    if any("{file " in word for word in scenario.machine.arguments):
+    if files.wanted(scenario.machine):
         raise CannotExport("the program's machine needs files of its own")
     if scenario.needs:
         raise CannotExport(f"the program looks at the machine from outside ({', '.join(scenario.needs)})")

@@ -17,6 +17,11 @@ from rig.program import MachineOptions
 _WANTED = re.compile(r"\{file (?P<name>[a-z][a-z0-9-]*) (?P<size>[0-9]+)(?: (?P<fill>[0-9a-f]{2}))?\}")
 
 
+def wanted(options: MachineOptions) -> bool:
+    """Whether the arguments ask for files."""
+    return any(_WANTED.search(word) for word in options.arguments)
+
+
 def place(options: MachineOptions, directory: Path) -> MachineOptions:
     """``options`` with paths in place of the files wanted; a file that is missing is made."""
 
@@ -31,6 +36,6 @@ def place(options: MachineOptions, directory: Path) -> MachineOptions:
                     new.truncate(int(match["size"]))
         return os.fspath(file).replace(",", ",,")
 
-    if not any(_WANTED.search(word) for word in options.arguments):
+    if not wanted(options):
         return options
     return replace(options, arguments=tuple(_WANTED.sub(path, word) for word in options.arguments))

@@ -50,13 +50,11 @@ serve() {
         esac
     done
 }
-
+{% endif %}
 timeout -k 5 "${TIMEOUT:-60}" "$QEMU" {{ arguments }} \
     -nodefaults -no-user-config -display none -no-reboot -bios image.bin \
-    -chardev pipe,id=qmp,path="$work/monitor" -mon chardev=qmp,mode=control "$@" <&3 | serve | tee console.txt
-{% else %}
-timeout -k 5 "${TIMEOUT:-60}" "$QEMU" {{ arguments }} \
-    -nodefaults -no-user-config -display none -no-reboot -bios image.bin "$@" < /dev/null | tee console.txt
+{% if asks %}    -chardev pipe,id=qmp,path="$work/monitor" -mon chardev=qmp,mode=control "$@" <&3 | serve | tee console.txt
+{% else %}    "$@" < /dev/null | tee console.txt
 {% endif %}
 if grep -q '^{{ conforms }}' console.txt; then exit 0; fi
 if grep -q '^{{ passes }}' console.txt; then exit 2; fi

@@ -33,7 +33,7 @@ from rig.model.rtas.service import (
     put_off,
     refuse,
 )
-from rig.model.rtas.windows import DEFAULT_HALF_MADE, HALF_MADE, MANY, Domain, Domains
+from rig.model.rtas.windows import MANY, Domain, Domains
 from rig.program import Outcome
 from rig.target import GuestMemory
 
@@ -262,7 +262,7 @@ def _create_facts(request: Request) -> frozenset[str]:
     page, size = request.args[3:5]
     facts = set(_facts(request))
     if domain:
-        facts |= domain.half_made & {HALF_MADE}
+        facts |= domain.half_made
     if size >= ADDRESS_BITS:
         facts.add("size-beyond-64-bits")
     if page <= size and (size - page) % ADDRESS_BITS >= WIDE:
@@ -272,7 +272,7 @@ def _create_facts(request: Request) -> frozenset[str]:
 
 def _reset_facts(request: Request) -> frozenset[str]:
     domain = _offered(request)
-    return _facts(request) | (domain.half_made & {DEFAULT_HALF_MADE} if domain else frozenset())
+    return _facts(request) | (domain.at_return if domain else frozenset())
 
 
 def _remove_facts(request: Request) -> frozenset[str]:
@@ -280,7 +280,7 @@ def _remove_facts(request: Request) -> frozenset[str]:
     facts = {"liobn-of-virtual-device"} if liobn in domains.virtual else set()
     for domain in domains.by_unit.values():
         if not domain.default and set(domain.made) == {liobn}:  # the default window comes back
-            facts |= domain.half_made & {DEFAULT_HALF_MADE}
+            facts |= domain.at_return
         if domain.has_default(liobn):
             facts |= domain.unseen
     return frozenset(facts)

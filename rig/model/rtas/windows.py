@@ -45,6 +45,11 @@ class Domain:
         free = default is not None and not self.default and default.liobn not in self.made
         self.half_made |= {HALF_MADE, *((DEFAULT_HALF_MADE,) if free else ())}
 
+    @property
+    def at_return(self) -> frozenset[str]:
+        """Facts about a return of the default window."""
+        return self.half_made & {DEFAULT_HALF_MADE}
+
     def restore(self) -> None:
         """The default window alone, as at boot (LoPAR R1-7.3.27-5, R1-7.3.27-6)."""
         self.default, self.made, self.unseen, self.tces = True, {}, frozenset(), None
@@ -106,9 +111,7 @@ class Domains:
     @property
     def at_reset(self) -> frozenset[str]:
         """A reset restores the default window of every PHB."""
-        return frozenset[str]().union(
-            *(domain.half_made & {DEFAULT_HALF_MADE} for domain in self.by_unit.values())
-        )
+        return frozenset[str]().union(*(domain.at_return for domain in self.by_unit.values()))
 
     def offered(self, high: int, low: int) -> Domain | None:
         """The windows of the PHB with a unit ID, if it has the option."""
@@ -126,4 +129,4 @@ class Domains:
         return next(liobn for liobn in range(0x8000_0000, MANY) if not self.used(liobn))
 
 
-__all__ = ["DEFAULT_HALF_MADE", "HALF_MADE", "MANY", "Domain", "Domains"]
+__all__ = ["MANY", "Domain", "Domains"]
